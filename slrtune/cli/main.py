@@ -1,0 +1,43 @@
+"""`slrtune`: the command line. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from slrtune.cli import data, results, sweep, train
+from slrtune.config.errors import UserError
+
+app = typer.Typer(
+    name="slrtune",
+    help="Tune sign language video models on a folder of videos and a few GPUs.",
+    epilog="Start with `slrtune sweep`: it needs no data and ends in a few minutes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("sweep")(sweep.sweep)
+app.command("train")(train.train)
+app.command("results")(results.results)
+app.command("check")(sweep.check)
+app.command("config")(results.config)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Entry point: bad input ends with one message and exit code 2, without a traceback."""
+    try:
+        app()
+    except UserError as error:
+        from slrtune.cli.console import say_error
+
+        say_error(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 + SIGINT, as a shell reports it
+
+
+if __name__ == "__main__":
+    main()

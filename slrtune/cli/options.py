@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, such as --set training.max_epochs=20. Repeatable; "
+        "`slrtune config` lists all keys.",
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to use: `auto` or host:port. Default: this machine alone."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs and sweeps are kept.")]
+
+
+def shipped(folder: str, name: str) -> Path:
+    """A file that ships with slrtune: from the current folder, the checkout, or the wheel."""
+    package = Path(__file__).resolve().parent.parent
+    places = [Path(folder), package.parent / folder, package / "shipped" / folder]
+    return next((p / name for p in places if (p / name).exists()), places[0] / name)

@@ -1,0 +1,52 @@
+"""`slrtune results` and `slrtune config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slrtune.cli.options import RunsOption
+
+
+def results(
+    sweep: Annotated[str, typer.Argument(help="The sweep's name, or its folder.")],
+    top: Annotated[int, typer.Option(min=1, help="Trials to show.")] = 20,
+    runs_dir: RunsOption = Path("runs"),
+) -> None:
+    """Show a sweep's leaderboard and its best trial, from its folder."""
+    from slrtune.cli.summary import print_sweep
+    from slrtune.sweep.results import read_results
+
+    folder = Path(sweep) if Path(sweep).is_dir() else runs_dir.expanduser() / sweep
+    print_sweep(read_results(folder.resolve()), top=top)
+
+
+def config(
+    section: Annotated[
+        str, typer.Argument(help="Show this section only, such as training or model.timesformer.")
+    ] = "",
+) -> None:
+    """List every setting of an experiment with its default and meaning."""
+    from slrtune.cli.console import say
+    from slrtune.config.errors import UserError
+    from slrtune.config.experiment import Experiment
+    from slrtune.config.validate import known_keys, suggestion
+
+    keys = [key for key in known_keys() if not section or f"{key}.".startswith(f"{section}.")]
+    if not keys:
+        raise UserError(f"{section} is not a known section or key{suggestion(section)}")
+    for key in keys:
+        default, meaning = _describe(Experiment(), key)
+        say(f"{key}: {default}", style="bold")
+        say(f"    {meaning}")
+
+
+def _describe(settings: Any, key: str) -> tuple[str, str]:
+    *parents, name = key.split(".")
+    for parent in parents:
+        settings = getattr(settings, parent)
+    value, info = getattr(settings, name), type(settings).model_fields[name]
+    shown = "null" if value is None else str(value)
+    return shown, " ".join((info.description or "").split())

@@ -1,0 +1,127 @@
+"""One training run from the user's side: the same worker group as a sweep's, used once."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slrtune.cli.console import duration, number, percent, say
+from slrtune.cli.prepare import prepare
+from slrtune.cluster.exchange import Task
+from slrtune.cluster.resources import cluster_nodes, share_cluster
+from slrtune.cluster.session import library_logs_to, ray_session
+from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
+from slrtune.config.errors import UserError
+from slrtune.config.experiment import Experiment
+from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
+
+_RECORD, _SUMMARY = "experiment.json", "summary.json"
+
+
+def run(experiment: Experiment, name: str | None, address: str | None) -> None:
+    """Train, or resume, or say that the run is finished."""
+    folder = experiment.runs_dir.expanduser().resolve() / (name or experiment.name)
+    with _claimed(folder, experiment):
+        if (folder / _SUMMARY).exists():
+            say(f"Run {folder.name} is finished; --name starts another")
+            _print_summary(folder)
+            return
+        say(f"Run {folder.name} in {folder}")
+        prepare(experiment.data)
+        with ray_session(address=address), library_logs_to(folder / "train.log"):
+            check_folder_is_shared(folder)
+            summary = _train(experiment, folder)
+        partial = folder / f"{_SUMMARY}.partial"
+        partial.write_text(json.dumps(summary, indent=2))
+        partial.replace(folder / _SUMMARY)
+        _print_summary(folder)
+
+
+def _train(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    share = share_cluster(cluster_nodes(), experiment.resources, limit=1)
+    task = Task(
+        folder.name,
+        experiment.model_dump(mode="json"),
+        str(folder),
+        experiment.sweep.max_failures_per_trial,
+    )
+    writer = RunWriter(folder / TENSORBOARD_FOLDER)
+    max_epochs = experiment.training.max_epochs
+    with WorkerGroups(share, folder / "ray_train") as groups:
+        for event in groups.submit(task).events():
+            payload = event.payload
+            if event.kind == "started" and payload["num_failures"]:
+                say("The worker died; a new one goes on from the last checkpoint", style="yellow")
+            elif event.kind == "epoch":
+                say(_epoch_line(payload, max_epochs))
+                writer.scalars(payload)
+            elif event.kind == "failed":
+                (folder / "error.txt").write_text(payload["traceback"])
+                more = f" (see {folder / 'error.txt'})" if payload["traceback"] else ""
+                raise UserError(f"{folder.name}: {payload['message']}{more}")
+    writer.close()
+    return event.payload
+
+
+def _epoch_line(metrics: dict[str, Any], max_epochs: int) -> str:
+    epoch = int(metrics["epoch"])
+    left_s = metrics["total_s"] / epoch * (max_epochs - epoch)
+    return (
+        f"epoch {epoch:>3}/{max_epochs}  train loss {metrics['train_loss']:.3f}  "
+        f"val loss {metrics['val_loss']:.3f}  top-1 {percent(metrics['val_top1'])}  "
+        f"top-5 {percent(metrics['val_top5'])}  {metrics['clips_per_s']:.0f} clips/s  "
+        f"peak {number(metrics['peak_memory_gib'])} GiB  {duration(left_s)} left"
+    )
+
+
+def _print_summary(folder: Path) -> None:
+    summary = json.loads((folder / _SUMMARY).read_text())
+    best = summary["best"]
+    say(
+        f"Best epoch {int(best['epoch'])} of {summary['last_epoch']}: validation top-1 "
+        f"{percent(best['val_top1'])}, top-5 {percent(best['val_top5'])}",
+        style="bold green",
+    )
+    say(f"  checkpoint  {summary['best_checkpoint']}")
+    say(f"  curves      tensorboard --logdir {folder / TENSORBOARD_FOLDER}")
+
+
+@contextmanager
+def _claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
+    """This process alone trains in ``folder``, and only what was begun there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another slrtune trains in this folder right now; wait for it, "
+                "or give this run another --name"
+            ) from None
+        record = experiment.model_dump(mode="json")
+        path = folder / _RECORD
+        if path.exists():
+            changed = _changed_keys(json.loads(path.read_text()), record)
+            if changed:
+                raise UserError(
+                    f"{folder}: holds a run with other settings ({', '.join(changed[:5])}); "
+                    "give this one another --name, or remove the folder"
+                )
+        else:
+            path.write_text(json.dumps(record, indent=2))
+        yield
+
+
+def _changed_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    changed: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            changed += _changed_keys(before, after, f"{prefix}{key}.")
+        elif before != after:
+            changed.append(f"{prefix}{key}: {before} -> {after}")
+    return changed

@@ -1,0 +1,82 @@
+"""`slrtune sweep` and `slrtune check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slrtune.cli.options import AddressOption, SetOption, shipped
+
+SpaceArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[SEARCH_SPACE.yaml]",
+        help="Ranges to search. Default: search_spaces/fingerspelling.yaml, which needs no data.",
+    ),
+]
+ExperimentOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--experiment",
+        "-e",
+        help="Data, model and training settings that are varied. "
+        "Default: the one that the search space names.",
+    ),
+]
+
+
+def sweep(
+    search_space: SpaceArgument = None,
+    experiment: ExperimentOption = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", "-n", min=1, help="Configurations to try.")
+    ] = None,
+    overrides: SetOption = None,
+    name: Annotated[
+        str | None, typer.Option(help="The sweep's name. Default: search space and time.")
+    ] = None,
+    address: AddressOption = None,
+    isolate_trials: Annotated[
+        bool,
+        typer.Option(
+            "--isolate-trials",
+            help="Start fresh Ray Train processes for every trial: 20-40 s more for each.",
+        ),
+    ] = False,
+) -> None:
+    """Search hyperparameters: many trials, the weak ones stopped early, the best one kept.
+
+    Prints a leaderboard at the end, and writes best.yaml (for `slrtune train`), best.pt and
+    TensorBoard runs into runs/<name>/.
+    """
+    from slrtune.cli.run_sweep import run
+    from slrtune.config.search_space_file import load_search_space
+    from slrtune.config.validate import read_overrides
+
+    values = read_overrides(overrides or [])
+    if trials is not None:
+        values["sweep.max_trials"] = trials
+    path = search_space or shipped("search_spaces", "fingerspelling.yaml")
+    run(load_search_space(path, experiment, values), name, address, isolate_trials)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="A search space or an experiment.")],
+    experiment: ExperimentOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Say every mistake in a search space or experiment file, and start nothing."""
+    from slrtune.cli.console import say
+    from slrtune.config.search_space_file import load_search_space
+    from slrtune.config.validate import load_experiment, read_overrides
+    from slrtune.config.yaml_file import read_yaml
+
+    values = read_overrides(overrides or [])
+    if "parameters" in read_yaml(file).data:
+        space = load_search_space(file, experiment, values)
+        say(f"{file}: no mistakes; {len(space.parameters)} parameters over {space.base.name}")
+    else:
+        load_experiment(file, values)
+        say(f"{file}: no mistakes")

@@ -1,0 +1,85 @@
+"""How many trials the cluster holds at a time, so that no trial waits for what cannot come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slrtune.config.errors import UserError
+from slrtune.config.sweep import ResourcesConfig
+
+
+@dataclass(frozen=True)
+class TrialShare:
+    """What one trial occupies on the cluster.
+
+    Attributes:
+        num_workers: data-parallel processes.
+        cpus_per_worker: cores, also the worker's number of threads.
+        gpus_per_worker: GPUs.
+        num_concurrent: trials that fit at a time.
+    """
+
+    num_workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float
+    num_concurrent: int
+
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """Ray's resource request of one worker."""
+        resources = {"CPU": self.cpus_per_worker}
+        if self.gpus_per_worker:
+            resources["GPU"] = self.gpus_per_worker
+        return resources
+
+
+def share_cluster(
+    nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig, limit: int | None
+) -> TrialShare:
+    """Share out a cluster among trials.
+
+    Args:
+        nodes: resources of each node (``CPU``, ``GPU``). A worker fits on one node only.
+        resources: what a trial asks for.
+        limit: most trials at a time; None = what fits.
+
+    Raises:
+        UserError: not even one trial fits; names what is missing.
+    """
+    has_gpus = any(node.get("GPU", 0) for node in nodes)
+    gpus = resources.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if has_gpus else 0.0
+    num_workers = sum(_workers_on(node, resources.cpus_per_worker, gpus) for node in nodes)
+    num_concurrent = num_workers // resources.workers_per_trial
+    if num_concurrent < 1:
+        have = "; ".join(f"{n.get('CPU', 0):g} CPU, {n.get('GPU', 0):g} GPU" for n in nodes)
+        raise UserError(
+            f"resources: one trial needs {resources.workers_per_trial} worker(s) of "
+            f"{resources.cpus_per_worker:g} CPU and {gpus:g} GPU, but the cluster's nodes have "
+            f"({have}); lower resources.workers_per_trial, resources.cpus_per_worker or "
+            "resources.gpus_per_worker"
+        )
+    return TrialShare(
+        num_workers=resources.workers_per_trial,
+        cpus_per_worker=resources.cpus_per_worker,
+        gpus_per_worker=gpus,
+        num_concurrent=min(num_concurrent, limit or num_concurrent),
+    )
+
+
+def _workers_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    # Ray counts resources in 1/10000: without rounding, 0.3 / 0.1 would hold two.
+    fit = math.floor(round(node.get("CPU", 0.0) / cpus, 4))
+    if gpus:
+        fit = min(fit, math.floor(round(node.get("GPU", 0.0) / gpus, 4)))
+    return fit
+
+
+def cluster_nodes() -> list[dict[str, float]]:
+    """Resources of every node that is alive in the connected cluster."""
+    import ray
+
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]

@@ -1,0 +1,174 @@
+"""Warm worker groups: Ray Train worker groups that live for a whole sweep.
+
+Starting Ray Train for one trial costs 20-40 s on a small machine, most of it process starts and
+imports. So one group per concurrency slot is started once (each a `TorchTrainer` whose workers run
+`worker.serve_trials`), and trials come to it through the `Exchange`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from slrtune.cluster.exchange import Event, Exchange, Task
+from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.worker import serve_trials
+from slrtune.config.errors import UserError
+
+_logger = logging.getLogger(__name__)
+_POLL_S = 1.0
+
+
+class TrialClient:
+    """One trial's view of the worker groups: submit, follow, stop.
+
+    Args:
+        exchange: handle of the exchange actor.
+        task: the trial's work.
+    """
+
+    def __init__(self, exchange: Any, task: Task) -> None:
+        self._exchange = exchange
+        self._task_id = task.task_id
+        ray.get(exchange.submit.remote(task))
+
+    def next_event(self) -> Event:
+        """Block until something happened. Asking again after an epoch is the decision to go on."""
+        while True:
+            event: Event = ray.get(self._exchange.next_event.remote(self._task_id, _POLL_S))
+            if event.kind != "waiting":
+                return event
+
+    def events(self) -> Iterator[Event]:
+        """All events up to the last one, ``finished`` or ``failed``."""
+        while True:
+            event = self.next_event()
+            yield event
+            if event.kind in ("finished", "failed"):
+                return
+
+    def stop(self) -> None:
+        """Stop the trial at its next report; a finished trial is left alone."""
+        ray.get(self._exchange.stop.remote(self._task_id))
+
+
+class WorkerGroups:
+    """The warm groups of a sweep; a context manager that leaves no process behind.
+
+    Args:
+        share: workers per group, their resources, and how many groups.
+        folder: where Ray Train keeps its own small state.
+        max_trials_per_group: recycle a group after that many trials; None = only when it grew
+            or failed.
+    """
+
+    def __init__(
+        self, share: TrialShare, folder: Path, max_trials_per_group: int | None = None
+    ) -> None:
+        self._share = share
+        self._folder = folder.resolve()
+        self._max_trials = max_trials_per_group
+        self._threads: list[threading.Thread] = []
+        self.exchange: Any = None
+
+    def __enter__(self) -> WorkerGroups:
+        # Without CPUs of its own: it must never take the place of a worker.
+        actor = ray.remote(num_cpus=0, max_concurrency=10_000)(Exchange)
+        self.exchange = actor.remote()
+        for group_id in range(self._share.num_concurrent):
+            thread = threading.Thread(
+                target=self._keep_group, args=(group_id,), name=f"group-{group_id}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def submit(self, task: Task) -> TrialClient:
+        """Queue a trial for the next idle group."""
+        return TrialClient(self.exchange, task)
+
+    def close(self, timeout_s: float = 20.0) -> None:
+        """Send the groups home and wait for them; trials in progress stop at their next report."""
+        try:
+            ray.get(self.exchange.close.remote(), timeout=timeout_s)
+        except ray.exceptions.RayError as error:
+            _logger.warning("closing the worker groups: %s", error)
+        deadline_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        ray.kill(self.exchange)
+
+    def _keep_group(self, group_id: int) -> None:
+        """Run one group until the exchange closes; Ray Train restarts it when it dies."""
+        try:
+            self._trainer(group_id).fit()
+            return
+        except Exception as error:
+            _logger.exception("worker group %d ended", group_id)
+            message = f"{type(error).__name__}: {error}"
+        try:
+            ray.get(self.exchange.lose.remote(group_id, message, self._share.num_concurrent))
+        except ray.exceptions.RayError:
+            _logger.warning("worker group %d ended after the exchange", group_id)
+
+    def _trainer(self, group_id: int) -> Any:
+        import ray.train
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        share = self._share
+        return TorchTrainer(
+            serve_trials,
+            train_loop_config={
+                "exchange": self.exchange,
+                "group_id": group_id,
+                "num_threads": max(1, int(share.cpus_per_worker)),
+                "max_trials": self._max_trials,
+            },
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=share.num_workers,
+                use_gpu=share.gpus_per_worker > 0,
+                resources_per_worker=share.worker_resources,
+            ),
+            # gloo needs no GPU; nccl where the workers have one
+            torch_config=TorchConfig(backend="nccl" if share.gpus_per_worker else "gloo"),
+            run_config=ray.train.RunConfig(
+                name=f"group_{group_id}",
+                storage_path=str(self._folder),
+                # How often a trial may be retried is the exchange's to decide.
+                failure_config=ray.train.FailureConfig(max_failures=-1),
+            ),
+        )
+
+
+def check_folder_is_shared(folder: Path) -> None:
+    """Every node must see the runs folder, or checkpoints of other nodes are lost.
+
+    Raises:
+        UserError: a node does not see a file that this process wrote.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    probe = folder / f".shared-{os.getpid()}"
+    probe.write_text("seen from every node\n")
+    try:
+        check = ray.remote(num_cpus=0)(lambda path: Path(path).exists())
+        for node in nodes:
+            strategy = {ray._raylet.RAY_NODE_ID_KEY: node["NodeID"]}
+            if not ray.get(check.options(label_selector=strategy).remote(str(probe))):
+                raise UserError(
+                    f"runs_dir: node {node['NodeManagerAddress']} does not see {folder}; "
+                    "set runs_dir to a folder that every node mounts, such as NFS"
+                )
+    finally:
+        probe.unlink(missing_ok=True)

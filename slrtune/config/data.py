@@ -1,0 +1,71 @@
+"""`data:` which clips there are and what the model sees of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from slrtune.config.base import Settings
+
+
+class AugmentationConfig(Settings):
+    """Training augmentation. One draw per clip: every frame of a clip is changed the same way."""
+
+    crop_scale_min: float = Field(default=0.7, gt=0.0, le=1.0)
+    """Smallest share of the centre square's area that a random resized crop keeps; 1 = all of it
+    (its aspect ratio still varies by up to 10 %)."""
+    rotation_degrees: float = Field(default=10.0, ge=0.0, le=180.0)
+    """Rotation is drawn from -x..+x degrees; 0 = none."""
+    color_jitter: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Strength of brightness, contrast and saturation jitter; 0 = none."""
+    use_horizontal_flip: bool = False
+    """Mirror half of the clips. Off: in sign languages handedness carries meaning."""
+
+
+class DataConfig(Settings):
+    """Where the clips come from, how they are cached, and the shape that the model sees."""
+
+    source: Literal["fingerspelling", "class_folders", "wlasl"] = "fingerspelling"
+    """`fingerspelling`: the embedded synthetic data set, rendered on first use.
+    `class_folders`: `root/<split>/<gloss>/*.mp4` or `root/<gloss>/*.mp4`; a folder of images may
+    stand for a video.
+    `wlasl`: a folder of WLASL videos (`root`) and an official annotation file (`annotations`)."""
+    root: Path | None = None
+    """Folder of the videos, relative to where slrtune is started. Not for `fingerspelling`."""
+    annotations: Path | None = None
+    """WLASL: `WLASL_v0.3.json` or `nslt_{100,300,1000,2000}.json`. Class folders: a CSV with the
+    columns path (relative to `root`), label and perhaps split, signer, which then lists the clips;
+    null = `root/labels.csv` where there is one, else the folders themselves."""
+    cache_dir: Path = Path("~/.cache/slrtune")
+    """Where rendered videos and decoded clips are kept, shared by all trials and sweeps."""
+    synth_seed: int = Field(default=0, ge=0)
+    """Fingerspelling: seed of the rendered videos."""
+    synth_num_signers: int = Field(default=16, ge=3, le=99)
+    """Fingerspelling: synthetic signers, shared out to train, val and test without overlap."""
+    train_split: str = "train"
+    """Name of the split to train on."""
+    val_split: str = "val"
+    """Name of the split that a sweep is judged by. Never tune on the split you report."""
+    val_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of `train_split` held out as `val_split`, by gloss, where the data have no such split;
+    0 = the data must have one."""
+    split_seed: int = Field(default=0, ge=0)
+    """Which clips `val_fraction` holds out; the same for all trials."""
+    num_frames: int = Field(default=16, ge=1, le=1024)
+    """T: frames per clip that the model sees."""
+    image_size: int = Field(default=224, ge=16, le=1024)
+    """H = W: pixels that the model sees."""
+    cache_size_px: int | None = Field(default=None, ge=16, le=2048)
+    """Short side of the cached frames; null = 1.15 x image_size, room for random crops. Disk:
+    about 4/3 x cache_size_px^2 x 3 bytes per cached frame of a 4:3 video."""
+    cache_max_frames: int = Field(default=64, ge=1)
+    """Longer clips are thinned evenly to this many cached frames."""
+    train_sampling: Literal["random_segment", "uniform"] = "random_segment"
+    """Training frames: one random frame from each of T equal segments (Wang et al. 2016, TSN),
+    or always the middle ones. Validation is always uniform."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Random changes of training clips."""
+    num_loader_workers: int = Field(default=0, ge=0, le=64)
+    """Loader processes per training worker; 0 reads in the training process."""

@@ -1,0 +1,174 @@
+"""One experiment = data + model + training + sweep settings, and the rules that cross sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slrtune.config.base import Settings
+from slrtune.config.data import DataConfig
+from slrtune.config.model import ModelConfig
+from slrtune.config.sweep import ResourcesConfig, SweepConfig
+from slrtune.config.training import TrainingConfig
+
+
+class Experiment(Settings):
+    """A whole, valid configuration: everything a trial needs."""
+
+    name: str = "experiment"
+    """Names the run's folder."""
+    data: DataConfig = DataConfig()
+    """Clips."""
+    model: ModelConfig = ModelConfig()
+    """Architecture."""
+    training: TrainingConfig = TrainingConfig()
+    """Recipe."""
+    sweep: SweepConfig = SweepConfig()
+    """Search."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """Share of the cluster per trial."""
+    runs_dir: Path = Path("runs")
+    """Where runs and sweeps are kept, relative to where slrtune is started."""
+
+
+@dataclass(frozen=True)
+class BrokenRule:
+    """A rule between several keys that a configuration breaks.
+
+    Attributes:
+        key: the key that the message is shown at.
+        others: the other keys that take part.
+        message: rule, values and cure.
+    """
+
+    key: str
+    others: tuple[str, ...]
+    message: str
+
+
+Rule = Callable[[Experiment], Iterator[BrokenRule]]
+
+
+def broken_rules(experiment: Experiment) -> list[BrokenRule]:
+    """Every rule between keys that ``experiment`` breaks, in no particular order."""
+    return [broken for rule in _RULES for broken in rule(experiment)]
+
+
+def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
+    data = experiment.data
+    if data.source != "fingerspelling" and data.root is None:
+        yield BrokenRule(
+            "data.root",
+            ("data.source",),
+            f"must be given for data.source {data.source}; "
+            "set data.root to the folder of the videos",
+        )
+    if data.source == "wlasl" and data.annotations is None:
+        yield BrokenRule(
+            "data.annotations",
+            ("data.source",),
+            "must be given for data.source wlasl; set it to WLASL_v0.3.json or nslt_100.json",
+        )
+    for key in ("root", "annotations"):
+        path: Path | None = getattr(data, key)
+        if path is not None and not path.exists():
+            yield BrokenRule(
+                f"data.{key}", (), f"must exist, but there is no {path}; correct the path"
+            )
+
+
+def _splits_differ(experiment: Experiment) -> Iterator[BrokenRule]:
+    data = experiment.data
+    if data.train_split == data.val_split:
+        yield BrokenRule(
+            "data.val_split",
+            ("data.train_split",),
+            f"must differ from data.train_split, but both are {data.val_split!r}; "
+            "accuracy on training clips means nothing",
+        )
+
+
+def _heads_divide_the_width(experiment: Experiment) -> Iterator[BrokenRule]:
+    name, section = experiment.model.name, experiment.model.section
+    if section.embed_dim % section.num_heads:
+        yield BrokenRule(
+            f"model.{name}.num_heads",
+            (f"model.{name}.embed_dim",),
+            f"must divide model.{name}.embed_dim, but {section.embed_dim} / {section.num_heads} "
+            "leaves a remainder; change either",
+        )
+
+
+def _patches_tile_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
+    patch_size, image_size = experiment.model.timesformer.patch_size, experiment.data.image_size
+    if experiment.model.name == "timesformer" and image_size % patch_size:
+        yield BrokenRule(
+            "model.timesformer.patch_size",
+            ("data.image_size",),
+            f"must divide data.image_size, but {image_size} / {patch_size} leaves a remainder; "
+            "change either",
+        )
+
+
+def _cache_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
+    data = experiment.data
+    if data.cache_size_px is not None and data.cache_size_px < data.image_size:
+        yield BrokenRule(
+            "data.cache_size_px",
+            ("data.image_size",),
+            f"must be >= data.image_size, but {data.cache_size_px} < {data.image_size}; "
+            "raise it or set it to null",
+        )
+
+
+def _batches_divide(experiment: Experiment) -> Iterator[BrokenRule]:
+    training, workers = experiment.training, experiment.resources.workers_per_trial
+    if training.batch_size % workers:
+        yield BrokenRule(
+            "training.batch_size",
+            ("resources.workers_per_trial",),
+            f"must be a multiple of resources.workers_per_trial, but {training.batch_size} "
+            f"clips do not share out to {workers} workers; change either",
+        )
+    elif training.micro_batch_size and training.batch_size % (workers * training.micro_batch_size):
+        yield BrokenRule(
+            "training.micro_batch_size",
+            ("training.batch_size", "resources.workers_per_trial"),
+            f"times {workers} worker(s) must divide training.batch_size, but "
+            f"{training.batch_size} / {workers * training.micro_batch_size} leaves a remainder; "
+            "change either",
+        )
+
+
+def _grace_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
+    grace, epochs = experiment.sweep.asha.grace_epochs, experiment.training.max_epochs
+    if experiment.sweep.scheduler == "asha" and grace > epochs:
+        yield BrokenRule(
+            "sweep.asha.grace_epochs",
+            ("training.max_epochs",),
+            f"must be <= training.max_epochs, but {grace} > {epochs}; lower it",
+        )
+
+
+def _warmup_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
+    training = experiment.training
+    if training.warmup_epochs > training.max_epochs:
+        yield BrokenRule(
+            "training.warmup_epochs",
+            ("training.max_epochs",),
+            f"must be <= training.max_epochs, but {training.warmup_epochs:g} > "
+            f"{training.max_epochs}; lower it",
+        )
+
+
+_RULES: tuple[Rule, ...] = (
+    _data_has_its_folder,
+    _splits_differ,
+    _heads_divide_the_width,
+    _patches_tile_the_image,
+    _cache_holds_the_image,
+    _batches_divide,
+    _grace_ends_before_training,
+    _warmup_ends_before_training,
+)

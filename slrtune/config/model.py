@@ -1,0 +1,91 @@
+"""`model:` which architecture, and one section of settings per architecture."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from slrtune.config.base import Settings
+
+
+class CNNTransformerConfig(Settings):
+    """timm CNN per frame, pre-norm transformer over time. Defaults: the full-size model."""
+
+    backbone: str = "resnet50"
+    """Any timm model name."""
+    pretrained: bool | str = True
+    """true = published weights by name, false = random, or a path to a weights file."""
+    embed_dim: int = Field(default=512, ge=8, le=8192)
+    """D: width of the transformer."""
+    depth: int = Field(default=6, ge=1, le=64)
+    """Transformer blocks."""
+    num_heads: int = Field(default=8, ge=1, le=64)
+    """Attention heads; must divide embed_dim."""
+    mlp_ratio: float = Field(default=4.0, gt=0.0, le=16.0)
+    """Width of the feed-forward layer over embed_dim."""
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Dropout in the transformer and before the classifier."""
+    attention_chunk_size: int | None = Field(default=128, ge=1)
+    """Query rows processed at once; null = all."""
+    frame_chunk_size: int | None = Field(default=None, ge=1)
+    """Frames that go through the CNN at once; null = all frames of the micro-batch."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    freeze_batch_norm: bool = False
+    """Keep the backbone's BatchNorm statistics fixed."""
+    position: Literal["learned", "sinusoidal"] = "learned"
+    """Position embedding over time."""
+    pooling: Literal["mean", "class_token", "attention"] = "mean"
+    """How the frames become one vector."""
+
+
+class TimeSformerConfig(Settings):
+    """Space-time attention (Bertasius et al. 2021). Defaults: TimeSformer base."""
+
+    patch_size: int = Field(default=16, ge=2, le=64)
+    """Pixels per patch side; must divide image_size."""
+    pretrained: bool | str = False
+    """false = random, a folder in the Hugging Face TimeSformer layout, or a hub name."""
+    embed_dim: int = Field(default=768, ge=8, le=8192)
+    """D: width of the transformer."""
+    depth: int = Field(default=12, ge=1, le=64)
+    """Transformer blocks."""
+    num_heads: int = Field(default=12, ge=1, le=64)
+    """Attention heads; must divide embed_dim."""
+    mlp_ratio: float = Field(default=4.0, gt=0.0, le=16.0)
+    """Width of the feed-forward layer over embed_dim."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout after embeddings, attention and feed-forward layers."""
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout of attention weights."""
+    drop_path: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Stochastic depth of the last block, rising linearly from 0."""
+    attention_type: Literal["divided_space_time", "joint_space_time", "space_only"] = (
+        "divided_space_time"
+    )
+    """Attention over time and space in turn, over both at once, or over space alone."""
+    attention_chunk_size: int | None = Field(default=None, ge=1)
+    """Query rows processed at once; null = all."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+ModelSection = CNNTransformerConfig | TimeSformerConfig
+
+
+class ModelConfig(Settings):
+    """The architecture's name, and its settings in the section of the same name."""
+
+    name: Literal["cnn_transformer", "timesformer"] = "cnn_transformer"
+    """Which section below is built."""
+    cnn_transformer: CNNTransformerConfig = CNNTransformerConfig()
+    """Settings used when name is cnn_transformer."""
+    timesformer: TimeSformerConfig = TimeSformerConfig()
+    """Settings used when name is timesformer."""
+
+    @property
+    def section(self) -> ModelSection:
+        """The settings of the chosen architecture."""
+        section: ModelSection = getattr(self, self.name)
+        return section

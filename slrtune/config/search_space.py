@@ -1,0 +1,122 @@
+"""A search space: ranges for dotted experiment keys, from one YAML file.
+
+```yaml
+experiment: ../experiments/fingerspelling.yaml   # what is not searched; relative to this file
+parameters:
+  model.name: {choices: [cnn_transformer, timesformer]}
+  model.cnn_transformer.depth: {low: 1, high: 4}  # only drawn for that model
+  training.learning_rate: {low: 1.0e-4, high: 3.0e-3, log: true}
+points:                                           # configurations tried first
+  - {model.name: timesformer, training.learning_rate: 1.0e-3}
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from slrtune.config.experiment import Experiment
+from slrtune.config.validate import experiment_from_dict, set_dotted
+
+Params = dict[str, Any]
+
+
+class Suggester(Protocol):
+    """What a search space needs of an Optuna trial (or of a stand-in that draws at random)."""
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float: ...
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched key.
+
+    Attributes:
+        key: dotted experiment key.
+        choices: values to choose from; None for a range.
+        low, high: inclusive bounds of a range; both int = whole numbers.
+        step: grid of a range; None = continuous.
+        log: draw the logarithm uniformly.
+        when: key -> values: drawn only where every named key has one of its values.
+    """
+
+    key: str
+    choices: tuple[Any, ...] | None = None
+    low: float | int | None = None
+    high: float | int | None = None
+    step: float | int | None = None
+    log: bool = False
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def suggest(self, trial: Suggester) -> Any:
+        """Draw a value."""
+        if self.choices is not None:
+            return trial.suggest_categorical(self.key, list(self.choices))
+        assert self.low is not None and self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            step = int(self.step or 1)
+            return trial.suggest_int(self.key, self.low, self.high, step=step, log=self.log)
+        step_or_none = None if self.step is None else float(self.step)
+        return trial.suggest_float(
+            self.key, float(self.low), float(self.high), step=step_or_none, log=self.log
+        )
+
+    def extremes(self) -> tuple[Any, ...]:
+        """The values that stand for all: every choice, or both bounds."""
+        return self.choices if self.choices is not None else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Parameters in an order in which conditions come before what depends on them.
+
+    Attributes:
+        name: the file's stem.
+        base: configuration of everything that is not searched.
+        parameters: the searched keys.
+        points: configurations tried first.
+    """
+
+    name: str
+    base: Experiment
+    parameters: tuple[Parameter, ...]
+    points: tuple[Params, ...] = ()
+
+    def suggest(self, trial: Suggester) -> Params:
+        """Draw one configuration: a value for every parameter whose condition holds."""
+        params: Params = {}
+        for parameter in self.parameters:
+            if self._holds(parameter, params):
+                params[parameter.key] = parameter.suggest(trial)
+        return params
+
+    def experiment(self, params: Mapping[str, Any]) -> Experiment:
+        """The base configuration with ``params`` set.
+
+        Raises:
+            ConfigError: the values do not go together.
+        """
+        raw = self.base.model_dump(mode="json")
+        for key, value in params.items():
+            set_dotted(raw, key, value)
+        return experiment_from_dict(raw, f"search space {self.name}")
+
+    def _holds(self, parameter: Parameter, params: Params) -> bool:
+        return all(
+            (params[key] if key in params else value_at(self.base, key)) in values
+            for key, values in parameter.when
+        )
+
+
+def value_at(experiment: Experiment, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = experiment
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

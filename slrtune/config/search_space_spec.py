@@ -1,0 +1,83 @@
+"""One parameter of a search space file: the forms of a range, and what may be wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from slrtune.config.search_space import Parameter
+from slrtune.config.validate import suggestion
+
+_FIELDS = ("choices", "low", "high", "step", "log", "when")
+
+
+def spec_mistakes(key: str, spec: Any, known: set[str]) -> Iterator[str]:
+    """What is wrong with the range of ``key``, one rule at a time."""
+    if key not in known:
+        yield "is not a known experiment key" + suggestion(key)
+        return
+    if not isinstance(spec, dict):
+        yield f"must be a range such as {{low: 1, high: 4}} or {{choices: [1, 2]}}, but is {spec!r}"
+        return
+    for name in spec:
+        if name not in _FIELDS:
+            yield f"has an unknown field {name!r}; known are {', '.join(_FIELDS)}"
+    if "when" in spec:
+        yield from _when_mistakes(spec["when"], known)
+    if "choices" in spec:
+        choices = spec["choices"]
+        if not isinstance(choices, list) or not choices:
+            yield f"must have a list of choices, but has {choices!r}"
+        elif len({repr(choice) for choice in choices}) < len(choices):
+            yield f"lists a choice twice: {choices!r}; keep one"
+        extra = sorted(set(spec) & {"low", "high", "step", "log"})
+        if extra:
+            yield f"has choices and {', '.join(extra)}; keep one of the two kinds"
+        return
+    yield from _range_mistakes(spec)
+
+
+def _range_mistakes(spec: dict[str, Any]) -> Iterator[str]:
+    numbers = {name: spec.get(name) for name in ("low", "high")}
+    if "step" in spec:
+        numbers["step"] = spec["step"]
+    wrong = [n for n, v in numbers.items() if isinstance(v, bool) or not isinstance(v, int | float)]
+    if wrong:
+        given = ", ".join(f"{name}: {spec.get(name)!r}" for name in wrong)
+        yield f"must have the numbers low and high (or choices), but has {given}; write 1.0e-4"
+        return
+    low, high = spec["low"], spec["high"]
+    if low >= high:
+        yield f"must have low < high, but {low:g} >= {high:g}"
+    if not isinstance(spec.get("log", False), bool):
+        yield f"must have log: true or false, but has {spec['log']!r}"
+    elif spec.get("log") and low <= 0:
+        yield f"must have low > 0 for log: true, but {low:g}"
+    if "step" in spec:
+        if spec.get("log"):
+            yield "cannot have both step and log: true; remove one"
+        if spec["step"] <= 0:
+            yield f"must have step > 0, but {spec['step']:g}"
+
+
+def _when_mistakes(when: Any, known: set[str]) -> Iterator[str]:
+    if not isinstance(when, dict) or not when:
+        yield f"must have when: {{key: value}}, but has {when!r}"
+        return
+    for key in when:
+        if key not in known:
+            yield f"has a condition on {key}, which is not a known experiment key{suggestion(key)}"
+
+
+def parameter_from(key: str, spec: dict[str, Any]) -> Parameter:
+    """A parameter from a range without mistakes."""
+    when = tuple(
+        (name, tuple(value) if isinstance(value, list) else (value,))
+        for name, value in spec.get("when", {}).items()
+    )
+    if "choices" in spec:
+        return Parameter(key, choices=tuple(spec["choices"]), when=when)
+    low, high, step = spec["low"], spec["high"], spec.get("step")
+    return Parameter(
+        key, low=low, high=high, step=step, log=bool(spec.get("log", False)), when=when
+    )

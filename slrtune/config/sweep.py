@@ -1,0 +1,50 @@
+"""`sweep:` and `resources:` how many trials, how they are judged, what each may use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from slrtune.config.base import Settings
+
+
+class ASHAConfig(Settings):
+    """Asynchronous successive halving (Li et al. 2020). The time axis is epochs."""
+
+    grace_epochs: int = Field(default=5, ge=1)
+    """The first rung: no trial is stopped before this epoch."""
+    reduction_factor: float = Field(default=3.0, gt=1.0)
+    """At each rung the best 1/x go on; rungs lie x times apart."""
+
+
+class SweepConfig(Settings):
+    """The search."""
+
+    max_trials: int = Field(default=20, ge=1)
+    """Configurations to try."""
+    scheduler: Literal["asha", "none"] = "asha"
+    """asha stops weak trials early; none trains all to the end."""
+    asha: ASHAConfig = ASHAConfig()
+    """Settings of the asha scheduler."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Optuna's sampler."""
+    num_startup_trials: int = Field(default=8, ge=1)
+    """Random configurations before TPE starts to model."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the sampler."""
+    max_concurrent_trials: int | None = Field(default=None, ge=1)
+    """Trials at a time; null = as many as the cluster's resources hold."""
+    max_failures_per_trial: int = Field(default=2, ge=0)
+    """How often a trial whose worker died is continued from its last checkpoint."""
+
+
+class ResourcesConfig(Settings):
+    """What one trial occupies."""
+
+    workers_per_trial: int = Field(default=1, ge=1)
+    """Data-parallel training processes (DDP)."""
+    cpus_per_worker: float = Field(default=1.0, gt=0.0)
+    """CPU cores per worker, also its number of threads."""
+    gpus_per_worker: float | None = Field(default=None, ge=0.0)
+    """GPUs per worker; null = 1 where the cluster has GPUs, else 0."""

@@ -1,0 +1,204 @@
+"""Validate a raw mapping into an `Experiment`, or list every mistake in it with its place."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from slrtune.config.errors import ConfigError, Mistake
+from slrtune.config.experiment import Experiment, broken_rules
+from slrtune.config.yaml_file import KeyPath, parse_yaml, read_yaml
+
+Place = Callable[[KeyPath], tuple[str, int]]
+
+
+def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read, override and validate an experiment file.
+
+    Args:
+        path: the YAML file.
+        overrides: dotted key -> value, as given by ``--set``; they win over the file.
+
+    Raises:
+        ConfigError: with every mistake of the file and the overrides at once.
+    """
+    file = read_yaml(path)
+    overrides = overrides or {}
+    raw = copy.deepcopy(file.data)
+    mistakes = list(file.mistakes)
+    for key, value in overrides.items():
+        try:
+            set_dotted(raw, key, value)
+        except KeyError as error:
+            mistakes.append(Mistake("--set", 0, key, error.args[0]))
+    raw.setdefault("name", path.stem)
+
+    def place(loc: KeyPath) -> tuple[str, int]:
+        dotted = ".".join(loc)
+        if any(dotted == key or dotted.startswith(key + ".") for key in overrides):
+            return "--set", 0
+        return file.name, file.line_of(loc)
+
+    experiment, found = validate(raw, place)
+    if mistakes or found:
+        raise ConfigError([*mistakes, *found])
+    assert experiment is not None
+    return experiment
+
+
+def validate(raw: Mapping[str, Any], place: Place) -> tuple[Experiment | None, list[Mistake]]:
+    """Validate ``raw``; mistakes of single keys and of rules between keys come together.
+
+    Rules between keys are judged on the configuration with its wrong keys put back to their
+    defaults, and only reported where no wrong key takes part in them.
+    """
+    experiment, mistakes = validate_keys(raw, place)
+    wrong = {mistake.key for mistake in mistakes}
+    for broken in broken_rules(experiment):
+        keys = (broken.key, *broken.others)
+        if not wrong.intersection(keys):
+            where = next((key for key in keys if _is_given(raw, key)), broken.key)
+            file, line = place(tuple(where.split(".")))
+            mistakes.append(Mistake(file, line, broken.key, broken.message))
+    return (None if mistakes else experiment), mistakes
+
+
+def validate_keys(raw: Mapping[str, Any], place: Place) -> tuple[Experiment, list[Mistake]]:
+    """Validate each key of ``raw`` alone.
+
+    Returns:
+        The experiment with every wrong key put back to its default, and the mistakes.
+    """
+    try:
+        return Experiment.model_validate(raw), []
+    except ValidationError as error:
+        details = error.errors()
+    by_path: dict[KeyPath, list[ErrorDetails]] = {}
+    for detail in details:
+        path = _without_union_tags(tuple(str(part) for part in detail["loc"]), raw)
+        by_path.setdefault(path, []).append(detail)
+    repaired = copy.deepcopy(dict(raw))
+    for path in by_path:
+        _remove(repaired, path)
+    mistakes = [_mistake(found, path, place) for path, found in by_path.items()]
+    return Experiment.model_validate(repaired), mistakes
+
+
+def set_dotted(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``a.b.c`` in nested mappings, making those that are missing.
+
+    Raises:
+        KeyError: a value that is not a mapping stands in the way.
+    """
+    *parents, last = key.split(".")
+    node = raw
+    for depth, part in enumerate(parents):
+        child = node.setdefault(part, {})
+        if child is None:
+            child = node[part] = {}
+        if not isinstance(child, dict):
+            where = ".".join(parents[: depth + 1])
+            raise KeyError(f"cannot be set, because {where} is a single value; correct the key")
+        node = child
+    node[last] = value
+
+
+def experiment_from_dict(raw: Mapping[str, Any], source: str) -> Experiment:
+    """Validate a plain mapping, such as a resolved configuration or a trial's parameters."""
+    experiment, mistakes = validate(raw, lambda _: (source, 0))
+    if experiment is None:
+        raise ConfigError(mistakes)
+    return experiment
+
+
+def known_keys(section: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
+    """All dotted keys of single values, such as ``training.learning_rate``."""
+    keys: list[str] = []
+    for name, info in section.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            keys += known_keys(annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def suggestion(key: str) -> str:
+    """``; did you mean x?`` for a key that is not known, by full name or by last part."""
+    keys = known_keys()
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.75)
+    same_last = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    candidates = close or same_last[:3]
+    return f"; did you mean {' or '.join(candidates)}?" if candidates else "; remove it"
+
+
+def _mistake(details: list[ErrorDetails], path: KeyPath, place: Place) -> Mistake:
+    dotted = ".".join(path)
+    kind, value = details[0]["type"], details[0]["input"]
+    if kind == "extra_forbidden":
+        message = "is not a known key" + suggestion(dotted)
+    elif kind == "model_type":
+        message = f"must be a section of `key: value` lines, but is {value!r}"
+    else:
+        # A key that takes several types has one detail for each of them.
+        rules = [detail["msg"].removeprefix("Input should be ") for detail in details]
+        message = f"must be {' or '.join(dict.fromkeys(rules))}, but is {value!r}"
+    file, line = place(path)
+    return Mistake(file, line, dotted, message)
+
+
+def _without_union_tags(path: KeyPath, raw: Mapping[str, Any]) -> KeyPath:
+    """Drop pydantic's type tags (``bool``, ``str``…) behind a value that is not a mapping."""
+    node: Any = raw
+    for depth, part in enumerate(path):
+        if not isinstance(node, Mapping):
+            return path[:depth]
+        node = node.get(part)
+    return path
+
+
+def _remove(raw: dict[str, Any], path: KeyPath) -> None:
+    node: Any = raw
+    for part in path[:-1]:
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(path[-1], None)
+
+
+def _is_given(raw: Mapping[str, Any], key: str) -> bool:
+    node: Any = raw
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
+def read_overrides(pairs: list[str]) -> dict[str, Any]:
+    """Parse ``--set key=value`` pairs; values are YAML.
+
+    Raises:
+        ConfigError: pairs without ``=`` or values that are not YAML.
+    """
+    overrides: dict[str, Any] = {}
+    mistakes: list[Mistake] = []
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            rule = "must look like key=value, such as training.max_epochs=20"
+            mistakes.append(Mistake("--set", 0, pair, rule))
+            continue
+        try:
+            overrides[key.strip()] = parse_yaml(text)
+        except yaml.YAMLError:
+            mistakes.append(Mistake("--set", 0, key, f"has a value that is no YAML: {text!r}"))
+    if mistakes:
+        raise ConfigError(mistakes)
+    return overrides

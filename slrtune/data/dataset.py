@@ -1,0 +1,114 @@
+"""Cached clips as samples of a map-style dataset: frames, label, clip id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from slrtune.config.data import DataConfig
+from slrtune.data.augment import evaluation_view, training_view
+from slrtune.data.clip_cache import CacheParameters, ClipCache, decode_clip
+from slrtune.data.resize import channels_first
+from slrtune.data.sampling import random_segment, uniform
+from slrtune.data.seeding import Purpose, random_stream
+
+
+class Sample(NamedTuple):
+    """One clip as the model sees it: uint8 (T, C, H, W), label, and place in the manifest."""
+
+    frames: Tensor
+    label: int
+    clip_id: int
+
+
+class CachedClip(NamedTuple):
+    """Where a clip lies in the cache file, and what it shows."""
+
+    position: int
+    clip_id: int
+    label: int
+
+
+class ClipDataset(Dataset[Sample]):
+    """The usable clips of one split, in manifest order.
+
+    Pickles cheaply: the cache file is opened by each process when it reads its first clip.
+    """
+
+    def __init__(
+        self,
+        cache_file: Path,
+        clips: tuple[CachedClip, ...],
+        config: DataConfig,
+        *,
+        is_training: bool,
+        seed: int,
+    ) -> None:
+        self.clips = clips
+        self.is_training = is_training
+        self._cache_file = cache_file
+        self._config = config
+        self._seed = seed
+        self._cache: ClipCache | None = None
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """The sample of ``index``, or of ``(epoch, index)``; a bare index means epoch 0.
+
+        The epoch travels in the key because persistent loader processes hold their own copy of
+        the dataset. A training sample depends on (seed, epoch, clip id) and nothing else.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        clip = self.clips[index]
+        cached = self._read(clip)
+        if not self.is_training:
+            return Sample(_evaluation_frames(cached, self._config), clip.label, clip.clip_id)
+        rng = random_stream(Purpose.SAMPLE, self._seed, epoch, clip.clip_id)
+        config = self._config
+        chosen = (
+            random_segment(len(cached), config.num_frames, rng)
+            if config.train_sampling == "random_segment"
+            else uniform(len(cached), config.num_frames)
+        )
+        frames = channels_first(torch.from_numpy(cached[chosen]))
+        view = training_view(frames, config.image_size, config.augmentation, rng)
+        return Sample(view, clip.label, clip.clip_id)
+
+    def _read(self, clip: CachedClip) -> np.ndarray:
+        if self._cache is None:
+            self._cache = ClipCache(self._cache_file)
+        clip_id, frames = self._cache.read(clip.position)
+        if clip_id != clip.clip_id:
+            raise RuntimeError(
+                f"{self._cache_file}: clip {clip.clip_id} expected at {clip.position}, "
+                f"found {clip_id}"
+            )
+        return frames
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cache": None}
+
+
+def load_clip(path: Path, config: DataConfig) -> Tensor:
+    """Any video file or image folder as a validation clip: uint8 (T, C, H, W).
+
+    The same pixels as validation through the cache, so a deployed model sees what was measured.
+
+    Raises:
+        VideoError: the file is not usable.
+    """
+    return _evaluation_frames(
+        decode_clip(path, None, None, CacheParameters.of(config)).frames, config
+    )
+
+
+def _evaluation_frames(cached: np.ndarray, config: DataConfig) -> Tensor:
+    chosen = cached[uniform(len(cached), config.num_frames)]
+    return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size)

@@ -1,0 +1,167 @@
+"""CNN-Transformer: an image network per frame, a transformer encoder over the frames.
+
+The layout of Camgöz et al. 2020 (Sign Language Transformers, arXiv 2003.13830) with a pooled
+classifier for isolated signs.
+
+Shapes: B batch, T frames, C channels, H W pixels, F features of a frame, D width, G glosses.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from slrtune.models.attention import none_if_all_valid
+from slrtune.models.backbone import FrameBackbone
+from slrtune.models.positions import (
+    learned_tokens,
+    resize_time_positions,
+    sinusoidal_positions,
+)
+from slrtune.models.registry import VideoModel, register_model
+from slrtune.models.transformer import (
+    LAYER_NORM_EPS,
+    TransformerEncoder,
+    init_weights,
+    mean_of_valid_frames,
+)
+
+Position = Literal["learned", "sinusoidal"]
+Pooling = Literal["mean", "class_token", "attention"]
+
+
+@register_model("cnn_transformer")
+class CNNTransformer(VideoModel):
+    """Frame features → projection → positions → encoder → pooling → classifier.
+
+    Padded frames never enter the backbone, so they cost nothing and leave BatchNorm alone.
+
+    Args:
+        num_classes: glosses G.
+        num_frames: frames T of a training clip. Positions are interpolated for another T, so pad
+            shorter clips to ``num_frames`` if their frames should keep their positions.
+        image_size: H and W in pixels.
+        backbone, pretrained, frame_chunk_size, freeze_batch_norm: see :class:`FrameBackbone`.
+        embed_dim: width D of the encoder.
+        depth: encoder blocks.
+        num_heads: attention heads; must divide ``embed_dim``.
+        mlp_ratio: hidden width of the MLPs as a multiple of ``embed_dim``.
+        dropout: on positions, attention weights and both branches of every block.
+        attention_chunk_size: query rows processed at once; None for all.
+        activation_checkpointing: compute activations again in backward, per encoder block and per
+            chunk of frames, instead of keeping them.
+        position: ``learned`` or ``sinusoidal`` (Vaswani et al. 2017, section 3.5) positions.
+        pooling: ``mean`` over frames, a ``class_token`` before them, or an average weighted by
+            learned ``attention``.
+
+    Raises:
+        UserError: backbone unknown, or its weights cannot be loaded.
+        ValueError: arguments contradict each other.
+    """
+
+    encoder_prefixes: ClassVar[tuple[str, ...]] = ("backbone.",)
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_frames: int,
+        image_size: int,
+        backbone: str = "resnet50",
+        pretrained: bool | str = True,
+        embed_dim: int = 512,
+        depth: int = 6,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.1,
+        attention_chunk_size: int | None = 128,
+        frame_chunk_size: int | None = None,
+        activation_checkpointing: bool = False,
+        freeze_batch_norm: bool = False,
+        position: Position = "learned",
+        pooling: Pooling = "mean",
+    ) -> None:
+        super().__init__()
+        if position not in get_args(Position):
+            raise ValueError(f"position must be one of {get_args(Position)}, but is {position!r}")
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"pooling must be one of {get_args(Pooling)}, but is {pooling!r}")
+        if position == "sinusoidal" and embed_dim % 2:
+            raise ValueError(f"sinusoidal positions need an even embed_dim, but it is {embed_dim}")
+        self.encoder = TransformerEncoder(
+            embed_dim,
+            depth,
+            num_heads,
+            mlp_ratio=mlp_ratio,
+            dropout=dropout,
+            attention_chunk_size=attention_chunk_size,
+            activation_checkpointing=activation_checkpointing,
+        )
+        self.backbone = FrameBackbone(
+            backbone,
+            image_size=image_size,
+            pretrained=pretrained,
+            frame_chunk_size=frame_chunk_size,
+            activation_checkpointing=activation_checkpointing,
+            freeze_batch_norm=freeze_batch_norm,
+        )
+        self.projection = nn.Sequential(
+            nn.Linear(self.backbone.num_features, embed_dim),
+            nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS),
+        )
+        learned = position == "learned"
+        self.position_embedding = learned_tokens(num_frames, embed_dim) if learned else None
+        self.class_token = learned_tokens(1, embed_dim) if pooling == "class_token" else None
+        self.frame_score = nn.Linear(embed_dim, 1) if pooling == "attention" else None
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(embed_dim, num_classes)
+        for module in (self.projection, self.frame_score, self.head):
+            if module is not None:
+                module.apply(init_weights)
+
+    def no_weight_decay_names(self) -> set[str]:
+        return {"position_embedding", "class_token"} & dict(self.named_parameters()).keys()
+
+    def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        mask = none_if_all_valid(frame_mask)
+        tokens = self.projection(self._frame_features(frames, mask))
+        tokens = self.dropout(tokens + self._positions(tokens))
+        if self.class_token is not None:
+            tokens, mask = self._prepend_class_token(self.class_token, tokens, mask)
+        return self.head(self._pool(self.encoder(tokens, mask), mask))
+
+    def _frame_features(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, C, H, W) frames to (B, T, F) features; those of padded frames are zero."""
+        if mask is None:
+            return self.backbone(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        valid_features = self.backbone(frames[mask])
+        features = valid_features.new_zeros(*mask.shape, valid_features.shape[-1])
+        features[mask] = valid_features
+        return features
+
+    def _positions(self, tokens: Tensor) -> Tensor:
+        """Positions for (B, T, D) tokens."""
+        num_frames, embed_dim = tokens.shape[1:]
+        if self.position_embedding is None:
+            return sinusoidal_positions(num_frames, embed_dim, tokens.device).to(tokens.dtype)
+        return resize_time_positions(self.position_embedding, num_frames)
+
+    @staticmethod
+    def _prepend_class_token(
+        class_token: Tensor, tokens: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        tokens = torch.cat((class_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        return tokens, None if mask is None else nn.functional.pad(mask, (1, 0), value=True)
+
+    def _pool(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, D) tokens to (B, D), without those that ``mask`` (B, T) marks as padding."""
+        if self.class_token is not None:
+            return tokens[:, 0]
+        if self.frame_score is not None:
+            scores = self.frame_score(tokens)
+            if mask is not None:
+                # Not -inf: a clip of nothing but padding must not become NaN.
+                scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
+            return (scores.softmax(dim=1) * tokens).sum(dim=1)
+        return mean_of_valid_frames(tokens, mask)

@@ -1,0 +1,155 @@
+"""Pre-norm transformer encoder (Vaswani et al. 2017; pre-norm as in Xiong et al. 2020).
+
+Shapes: B batch, L sequence length, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from slrtune.models.attention import SelfAttention
+
+# As in ViT, TimeSformer and their published weights; torch's own default is 1e-5.
+LAYER_NORM_EPS = 1e-6
+INIT_STD = 0.02
+
+
+def init_weights(module: nn.Module) -> None:
+    """Truncated normal weights and zero biases for linear layers and patch projections.
+
+    For use with ``Module.apply``.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=INIT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def mean_of_valid_frames(values: Tensor, frame_mask: Tensor | None) -> Tensor:
+    """(B, L, D) averaged over the frames that ``frame_mask`` (B, L) calls valid: (B, D)."""
+    if frame_mask is None:
+        return values.mean(dim=1)
+    num_valid = frame_mask.sum(dim=1, keepdim=True).clamp(min=1)
+    return (values * frame_mask[..., None]).sum(dim=1) / num_valid
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, Linear with dropout after both."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(tokens)))))
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm block: tokens + attention(norm(tokens)), then + MLP(norm(tokens)).
+
+    Args:
+        embed_dim: width D.
+        new_attention: builds the self-attention of width D.
+        mlp_ratio: hidden width of the MLP as a multiple of D.
+        dropout: after both linear layers of the MLP.
+        drop_path: probability to skip a residual branch for a sequence (Huang et al. 2016).
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        new_attention: Callable[[], SelfAttention],
+        *,
+        mlp_ratio: float,
+        dropout: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+        self.attention = new_attention()
+        self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), dropout)
+        self.drop_path = DropPath(drop_path)
+        self.apply(init_weights)
+
+    def forward(self, tokens: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Encode (B, L, D) tokens; ``key_mask`` (B, L) is True where a token is valid."""
+        tokens = tokens + self.drop_path(self.attention(self.norm1(tokens), key_mask))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+def run_blocks(
+    blocks: nn.ModuleList, tokens: Tensor, *inputs: object, activation_checkpointing: bool
+) -> Tensor:
+    """Pass tokens through the blocks, each called with ``(tokens, *inputs)``.
+
+    With activation checkpointing only the tokens between blocks are kept; backward computes each
+    block again, with the same random numbers for dropout (Chen et al. 2016).
+    """
+    recompute = activation_checkpointing and torch.is_grad_enabled()
+    for block in blocks:
+        if recompute:
+            tokens = checkpoint(block, tokens, *inputs, use_reentrant=False)
+        else:
+            tokens = block(tokens, *inputs)
+    return tokens
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of :class:`EncoderBlock` and a final LayerNorm.
+
+    Args:
+        embed_dim: width D of the tokens.
+        depth: number of blocks.
+        num_heads: attention heads; must divide ``embed_dim``.
+        mlp_ratio: hidden width of the MLPs as a multiple of D.
+        dropout: on attention weights, after the attention's projection and in the MLPs.
+        attention_chunk_size: query rows processed at once; None for all.
+        activation_checkpointing: recompute blocks, and the chunks of their attention, in backward.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        *,
+        mlp_ratio: float,
+        dropout: float,
+        attention_chunk_size: int | None,
+        activation_checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        self.activation_checkpointing = activation_checkpointing
+        new_attention = partial(
+            SelfAttention,
+            embed_dim,
+            num_heads,
+            dropout=dropout,
+            attention_dropout=dropout,
+            chunk_size=attention_chunk_size,
+            recompute=activation_checkpointing,
+        )
+        self.blocks = nn.ModuleList(
+            EncoderBlock(
+                embed_dim, new_attention, mlp_ratio=mlp_ratio, dropout=dropout, drop_path=0.0
+            )
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+
+    def forward(self, tokens: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Encode (B, L, D) tokens; ``key_mask`` (B, L) is True where a token is valid."""
+        tokens = run_blocks(
+            self.blocks, tokens, key_mask, activation_checkpointing=self.activation_checkpointing
+        )
+        return self.norm(tokens)

@@ -1,0 +1,105 @@
+"""The state of a running sweep as plain data: what the live table and the logs show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+TrialState = Literal["waiting", "running", "completed", "pruned", "error", "interrupted"]
+
+
+@dataclass
+class TrialRow:
+    """One trial.
+
+    Attributes:
+        number: the trial's number in the study.
+        params: searched values.
+        state: what it is doing, or how it ended.
+        metrics: the last report.
+        started_s: monotonic time of the start.
+    """
+
+    number: int
+    params: dict[str, Any]
+    state: TrialState = "waiting"
+    metrics: dict[str, Any] = field(default_factory=dict)
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return int(self.metrics.get("epoch", 0))
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of an unstopped trial; 0 before its first report."""
+        return int(self.metrics.get("max_epochs", 0))
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Seconds to the last epoch at the pace so far; None before the first report."""
+        if self.state != "running" or not self.epoch:
+            return None
+        pace_s = self.metrics.get("total_s", 0.0) / self.epoch
+        return (self.max_epochs - self.epoch) * pace_s
+
+
+@dataclass
+class SweepBoard:
+    """All trials of a sweep.
+
+    Attributes:
+        name: the sweep's name.
+        max_trials: trials that the sweep will try.
+        num_concurrent: trials at a time.
+        rows: by trial number.
+    """
+
+    name: str
+    max_trials: int
+    num_concurrent: int
+    rows: dict[int, TrialRow] = field(default_factory=dict)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def row(self, number: int, params: dict[str, Any]) -> TrialRow:
+        """The trial's row, new where it has none."""
+        return self.rows.setdefault(number, TrialRow(number, params))
+
+    def count(self, *states: TrialState) -> int:
+        """Trials in any of ``states``."""
+        return sum(row.state in states for row in self.rows.values())
+
+    @property
+    def num_ended(self) -> int:
+        """Trials that have ended, one way or other."""
+        return self.count("completed", "pruned", "error", "interrupted")
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The row with the best validation top-1 so far."""
+        return best_of(self.rows.values())
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Rough seconds to the end: ended trials' mean time over the free slots."""
+        if not self.num_ended:
+            return None
+        elapsed_s = time.monotonic() - self.started_s
+        return elapsed_s / self.num_ended * (self.max_trials - self.num_ended)
+
+
+def best_of(rows: Iterable[TrialRow]) -> TrialRow | None:
+    """Highest best validation top-1; the lower validation loss among equals."""
+    scored = [row for row in rows if "best_val_top1" in row.metrics]
+    if not scored:
+        return None
+    return max(
+        scored,
+        key=lambda row: (
+            row.metrics["best_val_top1"],
+            -row.metrics.get("val_loss", float("inf")),
+        ),
+    )

@@ -1,0 +1,82 @@
+"""Tune's events, passed on to the board, TensorBoard and whoever watches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from ray import tune
+
+from slrtune.sweep.board import SweepBoard, TrialRow
+from slrtune.sweep.searcher import outcome_of
+
+_logger = logging.getLogger(__name__)
+
+
+class SweepWatcher(Protocol):
+    """What a live table, a log or a TensorBoard writer implements."""
+
+    def on_start(self, row: TrialRow) -> None:
+        """A trial was given out."""
+
+    def on_epoch(self, row: TrialRow) -> None:
+        """A trial reported an epoch."""
+
+    def on_end(self, row: TrialRow) -> None:
+        """A trial ended; ``row.state`` says how."""
+
+    def on_tick(self, board: SweepBoard) -> None:
+        """Something may have changed; several times a second."""
+
+
+class SweepCallback(tune.Callback):
+    """Keeps the board true. An error in a watcher is logged: it must never end a sweep."""
+
+    def __init__(self, board: SweepBoard, watchers: Sequence[SweepWatcher]) -> None:
+        self._board, self._watchers = board, watchers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tune pickles its callbacks with the tuner; screens and open files stay here.
+        return SweepCallback, (SweepBoard(self._board.name, 0, 0), ())
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune's hook."""
+        row = self._row(trial)
+        row.state = "running"
+        self._tell(lambda watcher: watcher.on_start(row))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Tune's hook."""
+        row = self._row(trial)
+        row.metrics = dict(result)
+        if "val_top1" in result:
+            self._tell(lambda watcher: watcher.on_epoch(row))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune's hook."""
+        row = self._row(trial)
+        row.state = outcome_of(trial.last_result or {}, is_error=False)
+        self._tell(lambda watcher: watcher.on_end(row))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune's hook."""
+        row = self._row(trial)
+        row.state = "error"
+        self._tell(lambda watcher: watcher.on_end(row))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune's hook, after every turn of its loop."""
+        self._tell(lambda watcher: watcher.on_tick(self._board))
+
+    def _row(self, trial: Any) -> TrialRow:
+        return self._board.row(trial.config["number"], trial.config["params"])
+
+    def _tell(self, call: Callable[[SweepWatcher], None]) -> None:
+        for watcher in self._watchers:
+            try:
+                call(watcher)
+            except Exception:
+                _logger.exception("a watcher of the sweep failed")

@@ -1,0 +1,87 @@
+"""The plain pattern: a Tune function that starts a new `TorchTrainer` for every trial.
+
+It costs 20-40 s a trial on a small machine (`benchmarks/trial_overhead`); `--isolate-trials` keeps
+it for those who want a fresh process for each trial, and as the baseline of that benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from slrtune.cluster.resources import TrialShare
+from slrtune.config.search_space import SearchSpace
+from slrtune.config.validate import experiment_from_dict
+from slrtune.sweep.trainable import TRIAL_FOLDER
+
+
+def plain_trial(
+    space: SearchSpace, sweep_folder: Path, share: TrialShare
+) -> Callable[[dict[str, Any]], None]:
+    """A Tune function that trains one trial in a worker group of its own."""
+
+    def run_trial(config: dict[str, Any]) -> None:
+        experiment = space.experiment(config["params"])
+        number = config["number"]
+        folder = sweep_folder / TRIAL_FOLDER.format(number=number)
+        trainer = torch_trainer(
+            {
+                "experiment": experiment.model_dump(mode="json"),
+                "folder": str(folder),
+                "number": number,
+                "num_threads": max(1, int(share.cpus_per_worker)),
+            },
+            share,
+            folder,
+            experiment.sweep.max_failures_per_trial,
+        )
+        trainer.fit()
+
+    return run_trial
+
+
+def torch_trainer(
+    loop_config: dict[str, Any], share: TrialShare, folder: Path, max_failures: int
+) -> Any:
+    """Ray Train's trainer of one trial; its reports go to Tune."""
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    return TorchTrainer(
+        _train_once,
+        train_loop_config=loop_config,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=share.num_workers,
+            use_gpu=share.gpus_per_worker > 0,
+            resources_per_worker=share.worker_resources,
+        ),
+        torch_config=TorchConfig(backend="nccl" if share.gpus_per_worker else "gloo"),
+        run_config=ray.train.RunConfig(
+            name="ray_train",
+            storage_path=str(folder),
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=max_failures),
+        ),
+    )
+
+
+def _train_once(config: dict[str, Any]) -> None:
+    import torch
+
+    from slrtune.training.trial import train_trial
+
+    torch.set_num_threads(config["num_threads"])
+    experiment = experiment_from_dict(config["experiment"], f"trial {config['number']}")
+    figures = {"number": config["number"], "max_epochs": experiment.training.max_epochs}
+
+    def report(metrics: dict[str, float]) -> bool:
+        ray.train.report({**figures, **metrics})
+        return True  # the plain pattern stops a trial by killing it
+
+    summary = train_trial(experiment, Path(config["folder"]), report)
+    if summary.last_epoch < experiment.training.max_epochs:
+        # its own patience ended it, not the scheduler
+        ray.train.report({**figures, **summary.best, "outcome": "completed"})

@@ -1,0 +1,143 @@
+"""Run a sweep: search space in, study, checkpoints and the best configuration out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+
+from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.worker_groups import WorkerGroups
+from slrtune.config.search_space import SearchSpace
+from slrtune.config.sweep import SweepConfig
+from slrtune.sweep.board import SweepBoard
+from slrtune.sweep.callback import SweepCallback, SweepWatcher
+from slrtune.sweep.plain import plain_trial
+from slrtune.sweep.searcher import OBJECTIVE, TruthfulSearch
+from slrtune.sweep.trainable import TRIAL_FOLDER, WarmTrial
+
+_logger = logging.getLogger(__name__)
+
+# Tune's trials only wait for reports: they run beside the head and must take no worker's CPU.
+_TRIAL_RESOURCES = [{"node:__internal_head__": 0.001}]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep runs.
+
+    Attributes:
+        space: the search space with its base experiment.
+        folder: the sweep's folder; exists.
+        share: what a trial may use, and how many run at a time.
+        isolate_trials: start a new Ray Train group for every trial (the plain pattern).
+    """
+
+    space: SearchSpace
+    folder: Path
+    share: TrialShare
+    isolate_trials: bool = False
+
+    @property
+    def sweep(self) -> SweepConfig:
+        """The sweep's settings."""
+        return self.space.base.sweep
+
+
+def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatcher]) -> bool:
+    """Run all trials; returns when the last has ended or the user interrupted.
+
+    The result is in the sweep's folder (see `sweep.results`), also after an interrupt.
+
+    Returns:
+        Whether all trials ended by themselves.
+    """
+    searcher = TruthfulSearch(plan.space, plan.sweep, plan.folder)
+    callback = SweepCallback(board, watchers)
+    if plan.isolate_trials:
+        trainable = plain_trial(plan.space, plan.folder, plan.share)
+        _fit(plan, trainable, searcher, callback)
+    else:
+        with WorkerGroups(plan.share, plan.folder / "ray_train") as groups:
+            trainable = tune.with_parameters(
+                WarmTrial, exchange=groups.exchange, space=plan.space, folder=plan.folder
+            )
+            _fit(plan, trainable, searcher, callback)
+    return searcher.close_open_trials() == 0
+
+
+def make_scheduler(sweep: SweepConfig, max_epochs: int) -> TrialScheduler:
+    """Tune's scheduler by name; its clock is epochs."""
+    if sweep.scheduler == "none":
+        return FIFOScheduler()
+    return AsyncHyperBandScheduler(
+        time_attr="epoch",
+        metric=OBJECTIVE,
+        mode="max",
+        # One more than the last epoch: a trial that trains to its end was not stopped.
+        max_t=max_epochs + 1,
+        grace_period=sweep.asha.grace_epochs,
+        reduction_factor=sweep.asha.reduction_factor,
+    )
+
+
+def asha_rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
+    """Epochs at which ASHA judges, first to last."""
+    if sweep.scheduler == "none":
+        return []
+    grace, factor = sweep.asha.grace_epochs, sweep.asha.reduction_factor
+    count = int(math.log((max_epochs + 1) / grace) / math.log(factor)) + 1
+    return [round(grace * factor**k) for k in range(count)]
+
+
+def _fit(
+    plan: SweepPlan, trainable: Any, searcher: TruthfulSearch, callback: SweepCallback
+) -> None:
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, tune.PlacementGroupFactory(_TRIAL_RESOURCES)),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=make_scheduler(plan.sweep, plan.space.base.training.max_epochs),
+            num_samples=plan.sweep.max_trials,
+            max_concurrent_trials=plan.share.num_concurrent,
+            reuse_actors=not plan.isolate_trials,
+            trial_dirname_creator=_trial_folder,
+        ),
+        run_config=tune.RunConfig(
+            name=plan.folder.name,
+            storage_path=str(plan.folder.parent),
+            callbacks=[callback],
+            # the engine writes each trial's checkpoints into its own folder
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _trial_folder(trial: Any) -> str:
+    return TRIAL_FOLDER.format(number=trial.config["number"])
+
+
+def write_plan(plan: SweepPlan) -> None:
+    """Write what the sweep runs into its folder: base configuration, space, share, versions."""
+    import importlib.metadata
+
+    packages = ("slrtune", "torch", "ray", "optuna", "timm")
+    record = {
+        "search_space": plan.space.name,
+        "experiment": plan.space.base.model_dump(mode="json"),
+        "parameters": [parameter.__dict__ for parameter in plan.space.parameters],
+        "points": list(plan.space.points),
+        "share": plan.share.__dict__,
+        "isolate_trials": plan.isolate_trials,
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+    (plan.folder / "sweep.json").write_text(json.dumps(record, indent=2, ensure_ascii=False))

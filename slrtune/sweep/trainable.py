@@ -1,0 +1,97 @@
+"""A Tune trial that trains on a warm worker group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from slrtune.cluster.exchange import Event, Task
+from slrtune.cluster.worker_groups import TrialClient
+from slrtune.config.errors import ConfigError
+from slrtune.config.search_space import SearchSpace
+
+TRIAL_FOLDER = "trial_{number:03d}"
+
+
+class WarmTrial(tune.Trainable):
+    """One step = one epoch of the trial, trained elsewhere.
+
+    The actor is light (no torch) and reused: Tune gives it the next trial through
+    `reset_config`. That, or `cleanup`, is how it learns that the scheduler stopped a trial.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        exchange: Any = None,
+        space: SearchSpace | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Submit the first trial."""
+        assert space is not None and folder is not None
+        self._exchange, self._space, self._folder = exchange, space, folder
+        self._client: TrialClient | None = None
+        self._submit(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Stop the last trial where it still runs, and submit the next."""
+        self.cleanup()
+        self._submit(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Stop the trial at its next report."""
+        if self._client is not None:
+            self._client.stop()
+
+    def step(self) -> dict[str, Any]:
+        """The next epoch's metrics; ``done`` with the last, or with the error that ended it."""
+        if self._client is None:
+            return {**self._figures, "outcome": "error", "done": True}
+        event = self._next_report()
+        if event.kind == "epoch":
+            self._figures |= event.payload
+            if event.payload["epoch"] < self._figures["max_epochs"]:
+                return dict(self._figures)
+            event = self._next_report()
+        self._figures |= event.payload
+        outcome = "completed" if event.kind == "finished" else "error"
+        return {**self._figures, "outcome": outcome, "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the trial's own checkpoints lie in its folder."""
+
+    def _submit(self, config: dict[str, Any]) -> None:
+        number = config["number"]
+        self._figures: dict[str, Any] = {"number": number, "max_epochs": 0}
+        self._client = None
+        try:
+            experiment = self._space.experiment(config["params"])
+        except ConfigError as error:
+            self._figures["error"] = str(error)
+            return
+        self._figures["max_epochs"] = experiment.training.max_epochs
+        task = Task(
+            task_id=f"{self.trial_id}",
+            experiment=experiment.model_dump(mode="json"),
+            folder=str(self._folder / TRIAL_FOLDER.format(number=number)),
+            max_failures=experiment.sweep.max_failures_per_trial,
+        )
+        self._client = TrialClient(self._exchange, task)
+
+    def _next_report(self) -> Event:
+        """The next event but ``started``; an error is told in one line, its traceback in a file."""
+        assert self._client is not None
+        event = self._client.next_event()
+        while event.kind == "started":
+            event = self._client.next_event()
+        if event.kind != "failed":
+            return event
+        error = event.payload
+        folder = self._folder / TRIAL_FOLDER.format(number=self._figures["number"])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")
+        first_line = error["message"].splitlines()[0]
+        return Event("failed", {"error": f"{error['error_type']}: {first_line}"})

@@ -1,0 +1,1 @@
+"""One trial in plain PyTorch: loop, optimizer, precision, checkpoints, metrics. Knows no Ray."""

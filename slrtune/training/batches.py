@@ -1,0 +1,55 @@
+"""What the training loop asks of its loaders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from slrtune.config.errors import UserError
+from slrtune.config.training import TrainingConfig
+from slrtune.data.loader import ClipBatch
+from slrtune.training import distributed
+
+
+class Loader(Protocol):
+    """Micro-batches of one rank."""
+
+    def __iter__(self) -> Iterator[ClipBatch]: ...
+    def __len__(self) -> int: ...
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the augmentation of a 0-based epoch."""
+        ...
+
+
+def micro_batch_size(config: TrainingConfig) -> int:
+    """Clips per forward-backward on one rank.
+
+    Raises:
+        UserError: micro-batches of all ranks do not add up to batches.
+    """
+    num_ranks = distributed.world_size()
+    size = config.micro_batch_size or max(config.batch_size // num_ranks, 1)
+    if config.batch_size % (size * num_ranks):
+        raise UserError(
+            f"training.micro_batch_size times the workers of a trial must divide "
+            f"training.batch_size, but {config.batch_size} / ({size} x {num_ranks}) leaves a "
+            "remainder; change training.batch_size or training.micro_batch_size"
+        )
+    return size
+
+
+class TimedIterator(Iterator[ClipBatch]):
+    """Iterates over a loader and adds up the time spent waiting for it."""
+
+    def __init__(self, loader: Loader) -> None:
+        started_s = time.perf_counter()
+        self._batches = iter(loader)
+        self.wait_s = time.perf_counter() - started_s
+
+    def __next__(self) -> ClipBatch:
+        started_s = time.perf_counter()
+        try:
+            return next(self._batches)
+        finally:
+            self.wait_s += time.perf_counter() - started_s

@@ -1,0 +1,160 @@
+"""Checkpoints that survive a power cut: written whole or not at all, and read only when whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import textwrap
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slrtune.config.errors import UserError
+from slrtune.config.experiment import Experiment
+
+_SECTIONS = ("data", "model", "training")  # what a checkpoint depends on
+_logger = logging.getLogger(__name__)
+
+
+class CorruptCheckpointError(Exception):
+    """A checkpoint file that is cut short or damaged."""
+
+
+class CheckpointStore:
+    """The checkpoints of one trial.
+
+    - ``last.pt``: all that continuing needs, after every epoch; ``previous.pt``: the one before.
+    - ``best.pt``: the best weights so far, with all that using them needs: keys ``model``
+      (weights), ``experiment`` (JSON of :class:`Experiment`), ``glosses`` (a label is an index)
+      and ``metrics`` (of its epoch; which one is ``metrics["epoch"]``).
+    """
+
+    def __init__(self, folder: Path, experiment: Experiment, glosses: Sequence[str]) -> None:
+        self.last = folder / "last.pt"
+        self.previous = folder / "previous.pt"
+        self.best = folder / "best.pt"
+        self._identity = {
+            "experiment": experiment.model_dump_json(),
+            "glosses": list(glosses),
+        }
+
+    def save_best(self, model: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Put ``best.pt`` in place: weights and metrics of an epoch."""
+        content = {**self._identity, "model": model, "metrics": metrics}
+        _write_temporary(self.best, content).replace(self.best)
+        _flush_folder(self.best.parent)
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Put ``last.pt`` in place; at every moment it or ``previous.pt`` is whole."""
+        temporary = _write_temporary(self.last, {**self._identity, **state})
+        if self.last.exists():
+            self.last.replace(self.previous)
+        temporary.replace(self.last)
+        _flush_folder(self.last.parent)
+
+    def load_last(self) -> dict[str, Any] | None:
+        """State of the newest whole checkpoint; None where there is none.
+
+        A damaged ``last.pt`` is set aside as ``last.pt.corrupt``, lest the next save make it
+        ``previous.pt``.
+
+        Raises:
+            UserError: all checkpoints are damaged, or belong to another experiment.
+        """
+        found = [path for path in (self.last, self.previous) if path.exists()]
+        for path in found:
+            try:
+                state = read_checkpoint(path)
+            except CorruptCheckpointError as error:
+                _logger.warning("%s; trying the checkpoint before it", error)
+                continue
+            self._check_identity(path, state)
+            if path is self.previous and self.last.exists():
+                self.last.replace(self.last.with_name("last.pt.corrupt"))
+            return state
+        if found:
+            raise UserError(
+                f"checkpoints must be whole, but {' and '.join(map(str, found))} "
+                f"are damaged; delete {self.last.parent} to train this trial from the start"
+            )
+        return None
+
+    def _check_identity(self, path: Path, state: dict[str, Any]) -> None:
+        ours = _comparable(self._identity)
+        theirs = _comparable(state)
+        keys = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
+        if keys:
+            differences = "; ".join(
+                f"{key} was {_shorten(theirs.get(key))} and is now {_shorten(ours.get(key))}"
+                for key in keys[:3]
+            )
+            more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise UserError(
+                f"a trial continues only with the settings it began with, but for {path} "
+                f"{differences}{more}; restore them, choose another folder, or delete "
+                f"{path.parent} to train from the start"
+            )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint file, with tensors on the CPU.
+
+    Raises:
+        CorruptCheckpointError: the file is cut short or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not look at the checksums
+        if damaged is not None:
+            raise CorruptCheckpointError(f"{path} is damaged (checksum of {damaged})")
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CorruptCheckpointError(f"{path} is damaged ({error})") from error
+    return content
+
+
+def _comparable(content: dict[str, Any]) -> dict[str, Any]:
+    experiment = json.loads(content["experiment"])
+    flat = {key: value for name in _SECTIONS for key, value in _flatten(name, experiment[name])}
+    return {**flat, "glosses": content["glosses"]}
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _flatten(f"{prefix}.{key}", inner)
+
+
+def _shorten(value: Any) -> str:
+    return textwrap.shorten(repr(value), width=100, placeholder=" ...")
+
+
+def _write_temporary(path: Path, content: dict[str, Any]) -> Path:
+    """Write ``content`` beside ``path``, safe on the disk; nothing is left of a failed try."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

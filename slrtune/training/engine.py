@@ -1,0 +1,217 @@
+"""The training loop: epochs of optimizer steps, validation, checkpoint, report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from slrtune.config.errors import UserError
+from slrtune.config.training import TrainingConfig
+from slrtune.data.loader import ClipBatch
+from slrtune.models.registry import VideoModel
+from slrtune.training import distributed
+from slrtune.training.batches import Loader, TimedIterator, micro_batch_size
+from slrtune.training.checkpoint import CheckpointStore
+from slrtune.training.metrics import ClassificationMetrics
+from slrtune.training.normalization import normalize_frames
+from slrtune.training.peak_memory import PeakMemory
+from slrtune.training.precision import resolve_precision
+from slrtune.training.seeding import seed_everything
+from slrtune.training.stepper import Stepper
+
+ReportFn = Callable[[dict[str, float]], bool]
+"""Called on rank 0 with the metrics of each epoch; True = go on, False = stop the trial."""
+
+
+class Trainer:
+    """Trains a model for the epochs, batches and steps of a :class:`TrainingConfig`."""
+
+    def __init__(
+        self,
+        model: VideoModel,
+        train_loader: Loader,
+        val_loader: Loader,
+        config: TrainingConfig,
+        device: torch.device,
+        checkpoints: CheckpointStore | None = None,
+    ) -> None:
+        """
+        Args:
+            model: normalised frames float (B, T, C, H, W) to logits (B, G).
+            train_loader: whole optimizer steps of :func:`micro_batch_size` clips per micro-batch.
+            val_loader: this rank's share of the validation split.
+            config: the recipe.
+            device: where to train.
+            checkpoints: where to save and to continue from; None = keep nothing.
+        """
+        self.config, self.device, self.checkpoints = config, device, checkpoints
+        self.train_loader, self.val_loader = train_loader, val_loader
+        self.model = model.to(device)
+        self.network = distributed.wrap(self.model, device)
+        clips_per_pass = distributed.world_size() * micro_batch_size(config)
+        self.num_micro_batches = config.batch_size // clips_per_pass
+        self.num_steps_per_epoch = len(train_loader) // self.num_micro_batches
+        self.precision = resolve_precision(config.precision, device)
+        self.stepper = Stepper(self.model, config, self.precision, self.num_steps_per_epoch)
+        self.memory = PeakMemory(self.model, device)
+        self.history: list[dict[str, float]] = []
+
+    def fit(self, report: ReportFn) -> bool:
+        """Train to the end, or until ``report`` or the patience says stop.
+
+        Continues from the last checkpoint, and then first reports its epoch again: that report
+        may have died with the worker.
+
+        Returns:
+            Whether ``report`` stopped the trial before its end.
+
+        Raises:
+            TrainingDivergedError: too many steps in a row were not finite.
+            UserError: the checkpoint cannot be continued.
+        """
+        is_going_on = self.report(report) if self.resume() else True
+        while is_going_on and not self.is_finished:
+            trained = self.train_epoch()
+            validated = self.validate()
+            self.record_epoch({**trained, **validated})
+            self.save_checkpoint()
+            is_going_on = self.report(report)
+        return not self.is_finished
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Metrics of the epoch with the best validation top-1; the first one of equals."""
+        return max(self.history, key=lambda metrics: metrics["val_top1"])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are done or the patience is at its end."""
+        epoch, patience = len(self.history), self.config.patience
+        if patience is not None and epoch and epoch - self.best["epoch"] >= patience:
+            return True
+        return epoch >= self.config.max_epochs
+
+    def train_epoch(self) -> dict[str, float]:
+        """One pass over the training split."""
+        epoch = len(self.history)
+        seed_everything(self.config.seed, epoch, distributed.rank())
+        self.train_loader.set_epoch(epoch)
+        self.network.train()
+        self.stepper.begin_epoch()
+        started_s = time.perf_counter()
+        batches = TimedIterator(self.train_loader)
+        losses = [self.train_step(batches) for _ in range(self.num_steps_per_epoch)]
+        train_s = time.perf_counter() - started_s
+        finite_losses = [loss for loss in losses if math.isfinite(loss)]
+        if not finite_losses:
+            raise self.stepper.diverged(f"every loss of epoch {epoch + 1} was NaN or infinite")
+        return {
+            "train_loss": sum(finite_losses) / len(finite_losses),
+            "clips_per_s": len(losses) * self.config.batch_size / train_s,
+            "train_s": train_s,
+            "data_wait": batches.wait_s / train_s,
+        }
+
+    def train_step(self, batches: Iterator[ClipBatch]) -> float:
+        """One optimizer step over ``batch_size`` clips of all ranks; returns their mean loss."""
+        loss_sum = torch.zeros((), device=self.device)
+        for index in range(self.num_micro_batches):
+            batch = next(batches)
+            is_last = index == self.num_micro_batches - 1
+            with self.memory.measuring(), distributed.accumulating(self.network, is_last=is_last):
+                loss_sum += self.forward_backward(batch.to(self.device))
+        with self.memory.measuring():
+            loss = self.stepper.step(loss_sum)
+        self.memory.end_step()
+        return loss
+
+    def forward_backward(self, batch: ClipBatch) -> Tensor:
+        """Add the gradients of one micro-batch; returns the sum of its losses."""
+        with self.precision.autocast():
+            logits = self.network(normalize_frames(batch.frames))
+        smoothing = self.config.label_smoothing
+        loss_sum = F.cross_entropy(
+            logits.float(), batch.labels, reduction="sum", label_smoothing=smoothing
+        )
+        # a share of the mean over the whole batch; DDP will divide by the number of ranks
+        share = loss_sum * (distributed.world_size() / self.config.batch_size)
+        self.stepper.backward(share)
+        return loss_sum.detach()
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Accuracy and plain cross-entropy of the whole validation split."""
+        distributed.average_batch_norm(self.model)
+        self.model.eval()
+        started_s = time.perf_counter()
+        metrics = ClassificationMetrics(self.device)
+        for batch in self.val_loader:
+            on_device = batch.to(self.device)
+            with self.precision.autocast():
+                logits = self.model(normalize_frames(on_device.frames))
+            metrics.update(logits, on_device.labels)
+        return {**metrics.compute(), "val_s": time.perf_counter() - started_s}
+
+    def record_epoch(self, measured: dict[str, float]) -> None:
+        """Add the metrics of a finished epoch to the history."""
+        peak_gib = distributed.max_over_ranks(self.memory.peak_gib, self.device)
+        epoch_s = measured["train_s"] + measured["val_s"]
+        metrics = {
+            **measured,
+            "epoch": len(self.history) + 1,
+            "learning_rate": self.stepper.learning_rate,
+            "epoch_s": epoch_s,
+            "total_s": epoch_s + sum(past["epoch_s"] for past in self.history),
+            "peak_memory_gib": max([peak_gib, *(past["peak_memory_gib"] for past in self.history)]),
+            "num_skipped_steps": self.stepper.num_skipped_steps,
+        }
+        self.history.append(metrics)
+        metrics["best_val_top1"] = self.best["val_top1"]
+
+    def report(self, report: ReportFn) -> bool:
+        """Rank 0 reports the last epoch; every rank hears whether to go on."""
+        # no lambda: a failed report's traceback would keep its closure, and so the model, alive
+        return distributed.from_rank_zero(report, dict(self.history[-1]))
+
+    def save_checkpoint(self) -> None:
+        """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone."""
+        if self.checkpoints is not None:
+            distributed.from_rank_zero(self._save)
+
+    def _save(self) -> None:
+        assert self.checkpoints is not None
+        model, metrics = self.model.state_dict(), self.history[-1]
+        if self.best is metrics:
+            self.checkpoints.save_best(model, metrics)
+        self.checkpoints.save_last(
+            {"model": model, "stepper": self.stepper.state_dict(), "history": self.history}
+        )
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint, if there is one."""
+        if self.checkpoints is None:
+            return False
+        state = distributed.rank_zero_first(self.checkpoints.load_last)
+        self._check_ranks_agree(state)
+        if state is None:
+            return False
+        self.model.load_state_dict(state["model"])
+        self.stepper.load_state_dict(state["stepper"])
+        self.history = state["history"]
+        return True
+
+    def _check_ranks_agree(self, state: dict[str, Any] | None) -> None:
+        epoch = len(state["history"]) if state is not None else 0
+        if distributed.from_rank_zero(int, epoch) != epoch:
+            assert self.checkpoints is not None
+            raise UserError(
+                f"all workers of a trial must see the same checkpoints, but rank "
+                f"{distributed.rank()} does not see rank 0's {self.checkpoints.last}; "
+                "set runs_dir to storage that all machines share"
+            )

@@ -1,0 +1,111 @@
+"""How much device memory a trial needed at its worst moment, measured, on GPU and on CPU."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, UntypedStorage, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_BYTES_PER_GIB = 2**30
+_BLOCK_BYTES = 512  # the CUDA caching allocator's granularity
+_NUM_TRACKED_STEPS = 2  # the first lacks optimizer state, from the second on all are alike
+
+
+class StorageTracker(TorchDispatchMode):
+    """While active, counts the bytes of every live tensor that an operator reads or writes.
+
+    Storages are counted once, however many views share them, from when an operator first shows
+    them until they are freed, also when that happens while the tracker is not active. What a
+    kernel allocates and frees within itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live_bytes = 0
+        self.peak_bytes = 0
+        self._live: dict[int, weakref.ref[UntypedStorage]] = {}
+
+    def track(self, tensors: Iterable[Tensor]) -> None:
+        """Count ``tensors`` that exist already, such as parameters."""
+        for tensor in tensors:
+            if tensor.layout is torch.strided:
+                self._count(tensor.untyped_storage())
+
+    def _count(self, storage: UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._live:
+            return
+        num_bytes = -(-storage.nbytes() // _BLOCK_BYTES) * _BLOCK_BYTES
+
+        def forget(_: object) -> None:
+            del self._live[key]
+            self.live_bytes -= num_bytes
+
+        self._live[key] = weakref.ref(storage, forget)
+        self.live_bytes += num_bytes
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        self.track(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        result = func(*args, **kwargs)
+        self.track(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        return result
+
+
+class PeakMemory:
+    """Peak memory of one trial on one device, from construction on.
+
+    CUDA: what the allocator handed out at most, over the whole trial. CPU: parameters, buffers,
+    gradients, optimizer state, activations and batch, tracked during the first two optimizer
+    steps, which is what the same steps would take on a GPU (kernels' workspaces aside).
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._device = device
+        self._num_steps_left = _NUM_TRACKED_STEPS
+        self._tracker: StorageTracker | None = None
+        self._peak_bytes = 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._num_steps_left = 0
+        else:
+            self._tracker = StorageTracker()
+            self._tracker.track((*model.parameters(), *model.buffers()))
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Context of a part of an optimizer step. Loading clips stays outside: it is host work."""
+        if self._tracker is None:
+            yield
+            return
+        with self._tracker:
+            yield
+
+    def end_step(self) -> None:
+        """Mark the end of an optimizer step; after the second one tracking costs nothing."""
+        self._num_steps_left -= 1
+        if self._tracker is not None and self._num_steps_left == 0:
+            self._peak_bytes = self._tracker.peak_bytes
+            self._tracker = None
+
+    @property
+    def peak_gib(self) -> float:
+        """The peak so far, in GiB."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / _BYTES_PER_GIB
+        if self._tracker is not None:
+            return self._tracker.peak_bytes / _BYTES_PER_GIB
+        return self._peak_bytes / _BYTES_PER_GIB

@@ -1,0 +1,129 @@
+"""One trial from its settings to its best checkpoint: what a worker calls."""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from slrtune.config.experiment import Experiment
+from slrtune.data.loader import ClipLoader, build_loader
+from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.models import create_model
+from slrtune.training import distributed
+from slrtune.training.batches import micro_batch_size
+from slrtune.training.checkpoint import CheckpointStore
+from slrtune.training.engine import ReportFn, Trainer
+from slrtune.training.seeding import seed_everything, use_deterministic_kernels
+from slrtune.training.stepper import TrainingDivergedError
+
+__all__ = ["ReportFn", "TrainingDivergedError", "TrialSummary", "train_trial"]
+
+
+@dataclass(frozen=True)
+class TrialSummary:
+    """How a trial ended.
+
+    Attributes:
+        best: metrics of the epoch with the best validation top-1.
+        last_epoch: finished epochs.
+        is_stopped: ``report`` stopped it before its end.
+        best_checkpoint: weights of the best epoch, see :class:`CheckpointStore`.
+        num_parameters: of the model.
+        wall_s: seconds of this call, loading and building included.
+    """
+
+    best: dict[str, float]
+    last_epoch: int
+    is_stopped: bool
+    best_checkpoint: Path
+    num_parameters: int
+    wall_s: float
+
+
+def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSummary:
+    """Train one trial, from its last checkpoint on if ``folder`` has one.
+
+    Every worker of the trial calls it. Nothing of the trial stays in the process, whether it
+    ends well or not, and nothing of earlier trials reaches it.
+
+    Args:
+        experiment: data, model and training settings.
+        folder: the trial's folder; checkpoints go to ``folder/checkpoints``. Shared by workers.
+        report: called on rank 0 after each epoch; returns whether to go on.
+
+    Raises:
+        UserError: the data or the checkpoint cannot be used.
+        TrainingDivergedError: losses or gradients stayed NaN or infinite.
+        torch.OutOfMemoryError: the trial does not fit the GPU.
+    """
+    try:
+        return _train(experiment, folder, report)
+    except BaseException as error:
+        # the frames of the failed call hold the model and its gradients
+        traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSummary:
+    started_s = time.perf_counter()
+    use_deterministic_kernels()
+    seed_everything(experiment.training.seed)
+    prepared = prepare_data(experiment.data)
+    model = create_model(
+        experiment.model.name,
+        num_classes=len(prepared.glosses),
+        num_frames=experiment.data.num_frames,
+        image_size=experiment.data.image_size,
+        **experiment.model.section.model_dump(),
+    )
+    device = current_device()
+    checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
+    trainer = Trainer(
+        model,
+        _loader(experiment, prepared, device, is_training=True),
+        _loader(experiment, prepared, device, is_training=False),
+        experiment.training,
+        device,
+        checkpoints,
+    )
+    is_stopped = trainer.fit(report)
+    return TrialSummary(
+        best=trainer.best,
+        last_epoch=len(trainer.history),
+        is_stopped=is_stopped,
+        best_checkpoint=checkpoints.best,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        wall_s=time.perf_counter() - started_s,
+    )
+
+
+def current_device() -> torch.device:
+    """This worker's GPU (Ray Train makes it the current one), or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def _loader(
+    experiment: Experiment, prepared: PreparedData, device: torch.device, *, is_training: bool
+) -> ClipLoader:
+    return build_loader(
+        prepared,
+        experiment.data,
+        is_training=is_training,
+        batch_size=experiment.training.batch_size,
+        micro_batch_size=micro_batch_size(experiment.training),
+        seed=experiment.training.seed,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        pin_memory=device.type == "cuda",
+    )

@@ -1,0 +1,71 @@
+"""`slrtune train` on a real local Ray: it survives kill -9 and ends in the same weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli_process import SlrtuneProcess, run_slrtune
+
+pytestmark = pytest.mark.ray
+
+_EPOCHS = ["--set", "training.max_epochs=12"]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(
+        folder / "checkpoints" / "last.pt", weights_only=True
+    )["model"]
+    return state
+
+
+def test_a_killed_run_resumes_to_bit_identical_weights(
+    tmp_path: Path, colors_experiment: Path
+) -> None:
+    train = ["train", str(colors_experiment), *_EPOCHS]
+    code, output = run_slrtune([*train, "--name", "unbroken"], tmp_path)
+    assert code == 0, output
+
+    runs = tmp_path / "runs"
+    killed = SlrtuneProcess([*train, "--name", "worker-killed"], tmp_path)
+    killed.wait_for(lambda: "epoch   3/12" in killed.output)
+    workers = killed.pids("RayTrainWorker")
+    assert workers
+    for pid in workers:
+        os.kill(pid, 9)
+    assert killed.wait() == 0, killed.output
+    assert "a new one goes on from the last checkpoint" in killed.output
+    assert killed.left_behind() == []
+
+    cut = SlrtuneProcess([*train, "--name", "all-killed"], tmp_path)
+    cut.wait_for(lambda: "epoch   5/12" in cut.output)
+    cut.kill_all()
+    code, output = run_slrtune([*train, "--name", "all-killed"], tmp_path)
+    assert code == 0, output
+    assert "epoch   1/12" not in output
+
+    expected = weights(runs / "unbroken")
+    for name in ("worker-killed", "all-killed"):
+        found = weights(runs / name)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected), name
+
+    code, output = run_slrtune([*train, "--name", "unbroken"], tmp_path)
+    assert code == 0
+    assert "is finished" in output
+    code, output = run_slrtune(
+        [*train, "--name", "unbroken", "--set", "training.seed=5"], tmp_path
+    )
+    assert code == 2
+    assert "training.seed: 42 -> 5" in output
+
+
+def test_two_workers_train_one_trial_together(tmp_path: Path, colors_experiment: Path) -> None:
+    code, output = run_slrtune(
+        ["train", str(colors_experiment), "--set", "resources.workers_per_trial=2"], tmp_path
+    )
+    assert code == 0, output
+    assert "epoch   4/4" in output

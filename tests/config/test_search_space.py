@@ -1,0 +1,121 @@
+"""Search space files: ranges, conditions, and every mistake at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from slrtune.config.errors import ConfigError
+from slrtune.config.search_space import SearchSpace
+from slrtune.config.search_space_file import RandomSuggester, load_search_space
+
+_EXPERIMENT = "data: {image_size: 64}\ntraining: {max_epochs: 20}\n"
+
+
+def load(folder: Path, text: str, **overrides: object) -> SearchSpace:
+    (folder / "experiment.yaml").write_text(_EXPERIMENT)
+    path = folder / "space.yaml"
+    path.write_text("experiment: experiment.yaml\n" + text)
+    return load_search_space(path, overrides=overrides)
+
+
+def mistakes_of(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return [str(mistake).removeprefix(f"{folder}/") for mistake in caught.value.mistakes]
+
+
+def test_a_model_s_parameters_are_drawn_only_for_that_model(tmp_path: Path) -> None:
+    space = load(
+        tmp_path,
+        "parameters:\n"
+        "  model.timesformer.depth: {low: 1, high: 4}\n"
+        "  model.name: {choices: [cnn_transformer, timesformer]}\n",
+    )
+    draw = RandomSuggester(seed=1)
+    seen = {
+        (params["model.name"], "model.timesformer.depth" in params)
+        for params in (space.suggest(draw) for _ in range(40))
+    }
+    assert seen == {("cnn_transformer", False), ("timesformer", True)}
+
+
+def test_optuna_draws_what_the_ranges_say(tmp_path: Path) -> None:
+    space = load(
+        tmp_path,
+        "parameters:\n"
+        "  training.learning_rate: {low: 1e-4, high: 1e-2, log: true}\n"
+        "  training.batch_size: {low: 8, high: 32, step: 8}\n"
+        "  training.warmup_epochs: {low: 0.0, high: 2.0, step: 0.5, "
+        "when: {training.batch_size: [8, 16]}}\n",
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(30):
+        params = space.suggest(study.ask())
+        assert 1e-4 <= params["training.learning_rate"] <= 1e-2
+        assert params["training.batch_size"] in (8, 16, 24, 32)
+        assert ("training.warmup_epochs" in params) == (params["training.batch_size"] <= 16)
+        experiment = space.experiment(params)
+        assert experiment.training.batch_size == params["training.batch_size"]
+        assert experiment.data.image_size == 64
+
+
+def test_mistakes_of_space_and_experiment_come_together(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("training:\n  epochs: 3\n")
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "parameters:\n"
+        "  training.learning_rate: {low: 1e-2, high: 1e-4}\n"
+        "  training.depth: {low: 1, high: 4}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_search_space(path, tmp_path / "other.yaml")
+    places = [str(m).removeprefix(f"{tmp_path}/").split(" ")[0] for m in caught.value.mistakes]
+    assert places == ["other.yaml:2:", "space.yaml:2:", "space.yaml:3:"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("parameters: {training.seed: {choices: []}}", "must have a list of choices"),
+        ("parameters: {training.seed: {choices: [1, 1]}}", "lists a choice twice"),
+        ("parameters: {training.seed: {choices: [1], low: 1}}", "keep one of the two kinds"),
+        ("parameters: {training.seed: {low: 1}}", "must have the numbers low and high"),
+        ("parameters: {training.weight_decay: {low: 0, high: 1, log: true}}", "low > 0"),
+        ("parameters: {training.seed: {low: 1, high: 5, by: 2}}", "unknown field 'by'"),
+        ("parameters: {training.seed: {low: -5, high: 5}}", "greater than or equal to 0"),
+        ("parameters: {model.timesformer.depth: {low: 1, high: 2}}", "is never drawn"),
+        ("parameters: {model.cnn_transformer.num_heads: {choices: [8, 6]}}", "must divide"),
+        ("parameters: {training.seed: {low: 1, high: 5}}\nparams: 1", "params is not a known key"),
+        (
+            "parameters: {training.seed: {low: 1, high: 5}}\npoints: [{training.seed: 9}]",
+            "must lie in 1..5",
+        ),
+        (
+            "parameters:\n  training.seed: {low: 1, high: 2, when: {training.max_epochs: 3}}\n"
+            "  training.max_epochs: {low: 3, high: 4, when: {training.seed: 1}}\n",
+            "depends on itself",
+        ),
+        ("points: []", "must list the searched keys"),
+    ],
+)
+def test_a_bad_range_is_told_with_its_rule(tmp_path: Path, text: str, rule: str) -> None:
+    assert any(rule in mistake for mistake in mistakes_of(tmp_path, text))
+
+
+def test_an_overridden_key_is_no_longer_searched(tmp_path: Path) -> None:
+    text = "parameters:\n  training.seed: {low: 1, high: 5}\n  training.weight_decay: {low: 0.0, high: 1.0}\n"
+    space = load(tmp_path, text, **{"training.seed": 3})
+    assert [parameter.key for parameter in space.parameters] == ["training.weight_decay"]
+    assert space.base.training.seed == 3
+
+
+@pytest.mark.parametrize("path", sorted(Path("search_spaces").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_search_spaces_have_no_mistakes(path: Path, tmp_path: Path) -> None:
+    annotations = tmp_path / "nslt_100.json"
+    annotations.write_text("{}")
+    overrides = {"data.root": str(tmp_path), "data.annotations": str(annotations)}
+    is_embedded = path.stem == "fingerspelling"
+    assert load_search_space(path, overrides={} if is_embedded else overrides).parameters

@@ -1,0 +1,100 @@
+"""Experiment files: every mistake at once, each at its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slrtune.config.errors import ConfigError
+from slrtune.config.experiment import Experiment
+from slrtune.config.validate import known_keys, load_experiment, read_overrides
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistakes_of(path: Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(path, read_overrides(list(overrides)))
+    return [str(mistake).removeprefix(f"{path.parent}/") for mistake in caught.value.mistakes]
+
+
+def test_three_mistakes_are_reported_together_with_file_and_line(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "training:\n  max_epochs: 5\n  learning_rte: 1e-3\n  batch_size: many\n"
+        "sweep:\n  asha: {grace_epochs: 8}\n",
+    )
+    assert mistakes_of(path) == [
+        "experiment.yaml:3: training.learning_rte is not a known key; "
+        "did you mean training.learning_rate?",
+        "experiment.yaml:4: training.batch_size must be a valid integer, unable to parse string "
+        "as an integer, but is 'many'",
+        "experiment.yaml:6: sweep.asha.grace_epochs must be <= training.max_epochs, but 8 > 5; "
+        "lower it",
+    ]
+
+
+def test_a_rule_between_keys_is_not_judged_on_a_wrong_key(tmp_path: Path) -> None:
+    path = write(tmp_path, "training: {max_epochs: none}\nsweep: {asha: {grace_epochs: 90}}\n")
+    assert [m.split(" ")[1] for m in mistakes_of(path)] == ["training.max_epochs"]
+
+
+def test_a_key_that_stands_twice_is_a_mistake(tmp_path: Path) -> None:
+    path = write(tmp_path, "training:\n  seed: 1\n  seed: 2\n")
+    assert mistakes_of(path) == [
+        "experiment.yaml:3: training.seed stands twice in this file; keep one"
+    ]
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+    assert load_experiment(write(tmp_path, "training: {learning_rate: 2e-4}")).training == (
+        Experiment().training.model_copy(update={"learning_rate": 2e-4})
+    )
+
+
+def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> None:
+    path = write(tmp_path, "training: {max_epochs: 50}\n")
+    overridden = load_experiment(path, read_overrides(["training.max_epochs=7"]))
+    assert overridden.training.max_epochs == 7
+    assert mistakes_of(path, "data.source=tape") == [
+        "--set: data.source must be 'fingerspelling', 'class_folders' or 'wlasl', but is 'tape'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("a: [1,\n", "is not valid YAML"),
+        ("- 1\n- 2\n", "must hold `key: value` lines"),
+        ("data: 3\n", "must be a section of `key: value` lines"),
+        ("training: {learning_rate: .nan}\n", "must be a finite number"),
+        ("data: {source: class_folders}\n", "data.root must be given"),
+        ("data: {source: class_folders, root: nowhere}\n", "there is no nowhere"),
+        ("data: {val_split: train}\n", "must differ from data.train_split"),
+        ("training: {batch_size: 9, micro_batch_size: 2}\n", "must divide training.batch_size"),
+        ("model: {cnn_transformer: {num_heads: 7}}\n", "512 / 7 leaves a remainder"),
+        ("model: {name: timesformer}\ndata: {image_size: 100}\n", "100 / 16 leaves a remainder"),
+    ],
+)
+def test_bad_input_gets_one_message_with_its_rule(tmp_path: Path, text: str, rule: str) -> None:
+    found = mistakes_of(write(tmp_path, text))
+    assert len(found) == 1
+    assert rule in found[0]
+
+
+def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
+    assert "no such file" in mistakes_of(tmp_path / "absent.yaml")[0]
+
+
+def test_every_key_has_a_docstring_that_config_prints() -> None:
+    for key in known_keys():
+        settings: object = Experiment()
+        *parents, name = key.split(".")
+        for parent in parents:
+            settings = getattr(settings, parent)
+        assert type(settings).model_fields[name].description, key  # type: ignore[attr-defined]

@@ -1,0 +1,64 @@
+"""Shared real data: a few clips in MP4 files, once per test session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.data.videos import encode
+
+
+_HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
+
+
+@pytest.fixture(scope="session")
+def colors_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of real MP4 files: four colours that a tiny network learns in seconds."""
+    root = tmp_path_factory.mktemp("colors")
+    rng = np.random.default_rng(0)
+    for split, count in {"train": 8, "val": 3, "test": 2}.items():
+        for name, hue in _HUES.items():
+            for take in range(count):
+                noise = rng.normal(0, 25, (10, 48, 48, 3))
+                frames = np.clip(np.array(hue) + noise, 0, 255).astype(np.uint8)
+                encode(root / split / name / f"{take}.mp4", frames)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip cache that tests share, as trials of a sweep do."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def colors_experiment(colors_root: Path, shared_cache: Path, tmp_path: Path) -> Path:
+    """An experiment file on the colours, small enough for a second per epoch; runs in tmp_path."""
+    settings = {
+        "runs_dir": str(tmp_path / "runs"),
+        "data": {
+            "source": "class_folders",
+            "root": str(colors_root),
+            "cache_dir": str(shared_cache),
+            "num_frames": 4,
+            "image_size": 32,
+        },
+        "model": {
+            "cnn_transformer": {
+                "backbone": "test_resnet",
+                "pretrained": False,
+                "embed_dim": 32,
+                "depth": 1,
+                "num_heads": 2,
+            },
+            "timesformer": {"embed_dim": 32, "depth": 1, "num_heads": 2},
+        },
+        "training": {"max_epochs": 4, "batch_size": 8, "learning_rate": 0.003},
+        "sweep": {"max_trials": 4, "asha": {"grace_epochs": 1, "reduction_factor": 2}},
+    }
+    path = tmp_path / "colors.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path

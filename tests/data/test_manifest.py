@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from slrtune.config.errors import UserError
+from slrtune.data.coverage import Coverage, SplitCoverage
+from slrtune.data.manifest import ClipRecord, read_manifest, write_manifest
+
+RECORDS = (
+    ClipRecord("a/1.mp4", "قلم", "train", "01", 3, 9, 12, 25.0, 48, 32, status="ok"),
+    ClipRecord("a/2.mp4", "book", "train", status="missing", reason="no such file"),
+    ClipRecord("b/3.mp4", "book", "val", status="unreadable", reason="zero bytes"),
+    ClipRecord("b/4.mp4", "قلم", "val", status="ok"),
+)
+
+
+def test_a_manifest_reads_back_as_written(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.parquet", RECORDS)
+    assert read_manifest(tmp_path / "manifest.parquet") == RECORDS
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.parquet"]
+
+
+def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    write_manifest(path, RECORDS)
+    old = pq.read_table(path).replace_schema_metadata({"slrtune_manifest_version": "0"})
+    pq.write_table(old, path)
+    with pytest.raises(UserError, match="version must be 1, but is 0"):
+        read_manifest(path)
+
+
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.parquet").write_text("path,gloss")
+    with pytest.raises(UserError, match="must be a slrtune manifest"):
+        read_manifest(tmp_path / "manifest.parquet")
+
+
+def test_coverage_counts_and_names_what_was_lost() -> None:
+    coverage = Coverage.of(RECORDS)
+    assert coverage.splits == {"train": SplitCoverage(2, 1, 1), "val": SplitCoverage(2, 2, 1)}
+    assert coverage.lost_glosses == {"train": ("book",), "val": ("book",)}
+    assert [(clip.path, clip.reason) for clip in coverage.unusable] == [
+        ("a/2.mp4", "no such file"),
+        ("b/3.mp4", "zero bytes"),
+    ]
+    assert coverage.total.share == 0.5

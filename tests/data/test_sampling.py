@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slrtune.data.sampling import random_segment, thin, uniform
+
+
+def test_uniform_takes_the_centre_of_each_segment() -> None:
+    assert uniform(16, 4).tolist() == [2, 6, 10, 14]
+    assert uniform(10, 4).tolist() == [1, 3, 6, 8]
+    assert uniform(5, 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_short_clip_repeats_frames_evenly() -> None:
+    assert uniform(2, 6).tolist() == [0, 0, 0, 1, 1, 1]
+    assert uniform(1, 3).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("num_available", [1, 3, 8, 9, 31, 64])
+def test_random_segment_takes_one_frame_of_each_segment(num_available: int) -> None:
+    rng = np.random.default_rng(0)
+    draws = np.stack([random_segment(num_available, 8, rng) for _ in range(300)])
+    edges = np.arange(9) * num_available / 8
+    assert (draws >= np.floor(edges[:-1])).all()
+    assert (draws < np.ceil(edges[1:])).all()
+    assert set(draws.ravel().tolist()) == set(range(num_available))  # none is out of reach
+    assert (np.diff(draws) >= 0).all()
+
+
+def test_thinning_keeps_first_last_and_the_number() -> None:
+    assert thin(10, 15, 64).tolist() == [10, 11, 12, 13, 14]
+    assert thin(0, 100, 4).tolist() == [0, 33, 66, 99]
+    assert thin(0, 9, 1).tolist() == [0]

@@ -1,0 +1,210 @@
+"""What every registered architecture must keep; a new one is covered by being registered."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from slrtune.models import list_models
+from slrtune.models.attention import SelfAttention
+from tests.models.tiny import (
+    NUM_CLASSES,
+    assert_equal,
+    last_frames_padded,
+    learn_once,
+    tiny_clips,
+    tiny_model,
+)
+
+every_model = pytest.mark.parametrize("name", list_models())
+
+
+@every_model
+def test_logits_have_one_score_per_gloss(name: str) -> None:
+    assert tiny_model(name)(tiny_clips(batch=3)).shape == (3, NUM_CLASSES)
+
+
+@every_model
+def test_backward_gives_every_parameter_a_finite_gradient(name: str) -> None:
+    for key, value in learn_once(tiny_model(name), tiny_clips()).items():
+        assert value.isfinite().all(), key
+
+
+@every_model
+def test_the_loss_falls_on_two_clips(name: str) -> None:
+    model, frames, targets = tiny_model(name), tiny_clips(), torch.tensor([1, 3])
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(15):
+        loss = torch.nn.functional.cross_entropy(model(frames), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@every_model
+def test_padding_frames_do_not_change_the_logits(name: str) -> None:
+    model, mask = tiny_model(name).eval(), last_frames_padded(1, 3, 4)
+    frames, garbage = tiny_clips(batch=3), tiny_clips(batch=3)
+    garbage[~mask] = torch.tensor([1e6, float("nan"), float("inf")])[:, None, None]
+    frames[~mask] = 0.0
+    torch.testing.assert_close(model(garbage, mask), model(frames, mask))
+
+
+@every_model
+def test_padding_frames_do_not_change_gradients_or_statistics(name: str) -> None:
+    mask = last_frames_padded(2, 3)
+    frames, garbage = tiny_clips(), tiny_clips()
+    garbage[~mask] = float("nan")
+    assert_equal(
+        learn_once(tiny_model(name), garbage, mask), learn_once(tiny_model(name), frames, mask)
+    )
+
+
+@every_model
+def test_valid_frames_do_change_the_logits(name: str) -> None:
+    model, mask = tiny_model(name).eval(), last_frames_padded(3, 3)
+    frames, other = tiny_clips(), tiny_clips()
+    other[:, 2] = 1.0
+    assert not torch.allclose(model(frames, mask), model(other, mask))
+
+
+@every_model
+def test_a_mask_without_padding_is_as_good_as_none(name: str) -> None:
+    model, frames = tiny_model(name).eval(), tiny_clips()
+    assert torch.equal(model(frames, last_frames_padded(4, 4)), model(frames))
+
+
+@every_model
+def test_a_clip_of_padding_alone_gives_finite_logits(name: str) -> None:
+    model = tiny_model(name).eval()
+    for mask in (last_frames_padded(0, 4), last_frames_padded(0, 0)):
+        assert model(tiny_clips(), mask).isfinite().all()
+
+
+@every_model
+def test_clips_in_a_batch_do_not_see_each_other(name: str) -> None:
+    model, frames = tiny_model(name).eval(), tiny_clips(batch=3)
+    alone = torch.cat([model(clip[None]) for clip in frames])
+    torch.testing.assert_close(model(frames), alone, rtol=1e-4, atol=1e-5)
+
+
+@every_model
+@pytest.mark.parametrize("num_frames", [1, 3, 7])
+def test_clips_may_have_another_number_of_frames(name: str, num_frames: int) -> None:
+    model = tiny_model(name).eval()
+    assert model(tiny_clips(num_frames=num_frames)).isfinite().all()
+
+
+@every_model
+@pytest.mark.parametrize("mask", [None, last_frames_padded(2, 4)], ids=["all valid", "padded"])
+def test_chunks_change_neither_logits_nor_gradients(name: str, mask: torch.Tensor | None) -> None:
+    # Frozen, because BatchNorm's statistics are those of a chunk; and no dropout, because its
+    # random numbers fall differently.
+    settings = {"freeze_batch_norm": True, "dropout": 0.0, "drop_path": 0.0}
+    whole = tiny_model(name, **settings, attention_chunk_size=None)
+    chunked = tiny_model(name, **settings, attention_chunk_size=3, frame_chunk_size=3)
+    frames = tiny_clips()
+    assert_equal(learn_once(chunked, frames, mask), learn_once(whole, frames, mask))
+
+
+@every_model
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_activation_checkpointing_changes_nothing_even_with_dropout(
+    name: str, chunk_size: int | None
+) -> None:
+    settings = {
+        "dropout": 0.3,
+        "attention_dropout": 0.3,
+        "drop_path": 0.3,
+        "attention_chunk_size": chunk_size,
+        "frame_chunk_size": chunk_size,
+    }
+    frames, mask = tiny_clips(batch=3), last_frames_padded(2, 4, 4)
+    kept = learn_once(tiny_model(name, **settings), frames, mask)
+    recomputed = tiny_model(name, **settings, activation_checkpointing=True)
+    assert_equal(learn_once(recomputed, frames, mask), kept)
+
+
+@every_model
+def test_activation_checkpointing_keeps_fewer_activations(name: str) -> None:
+    def kept_bytes(activation_checkpointing: bool) -> int:
+        model = tiny_model(
+            name, activation_checkpointing=activation_checkpointing, frame_chunk_size=2
+        )
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(tiny_clips())
+        for tensor in model.parameters():
+            kept.pop(tensor.untyped_storage().data_ptr(), None)
+        return sum(kept.values())
+
+    assert kept_bytes(True) < 0.5 * kept_bytes(False)
+
+
+@every_model
+def test_a_model_rebuilt_from_its_state_gives_the_same_logits(name: str) -> None:
+    model, rebuilt = tiny_model(name, seed=0).eval(), tiny_model(name, seed=9).eval()
+    rebuilt.load_state_dict(model.state_dict())
+    assert torch.equal(rebuilt(tiny_clips()), model(tiny_clips()))
+
+
+@every_model
+def test_same_seed_gives_the_same_model(name: str) -> None:
+    first, second = tiny_model(name, seed=5), tiny_model(name, seed=5)
+    assert_equal(first.state_dict(), second.state_dict())
+
+
+@every_model
+def test_encoder_prefixes_split_the_parameters(name: str) -> None:
+    model = tiny_model(name)
+    names = [n for n, _ in model.named_parameters()]
+    encoder = [n for n in names if n.startswith(model.encoder_prefixes)]
+    assert all(any(n.startswith(prefix) for n in names) for prefix in model.encoder_prefixes)
+    assert "head.weight" in set(names) - set(encoder)
+
+
+@every_model
+def test_names_without_weight_decay_are_parameters(name: str) -> None:
+    model = tiny_model(name)
+    assert model.no_weight_decay_names() <= {n for n, _ in model.named_parameters()}
+    assert "position_embedding" in model.no_weight_decay_names()
+
+
+@every_model
+def test_runs_in_bfloat16(name: str) -> None:
+    model, mask = (
+        tiny_model(name, position="sinusoidal").eval().bfloat16(),
+        last_frames_padded(2, 4),
+    )
+    logits = model(tiny_clips(num_frames=4).bfloat16(), mask)
+    assert logits.dtype == torch.bfloat16 and logits.isfinite().all()
+
+
+@every_model
+def test_runs_under_autocast(name: str) -> None:
+    model, frames, mask = tiny_model(name), tiny_clips(), last_frames_padded(2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(frames, mask).float().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_model
+def test_heads_that_do_not_divide_the_width_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="embed_dim must be divisible by num_heads, but 32 % 3"):
+        tiny_model(name, num_heads=3)
+
+
+@every_model
+def test_attention_is_chunked_everywhere(name: str) -> None:
+    model = tiny_model(name, attention_chunk_size=3)
+    layers = [module for module in model.modules() if isinstance(module, SelfAttention)]
+    assert layers and all(layer.chunk_size == 3 for layer in layers)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from slrtune.config.experiment import Experiment
+from slrtune.data.prepare import prepare_data
+from slrtune.data.synth.mp4 import write_mp4
+from slrtune.models.registry import VideoModel
+from slrtune.training.checkpoint import read_checkpoint
+from slrtune.training.trial import train_trial
+from tests.training.toys import Reports
+
+GLOSSES = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, Any]:
+    """Settings of a folder of noisy videos in the colour of their gloss, prepared once."""
+    root = tmp_path_factory.mktemp("videos")
+    noise = np.random.default_rng(0)
+    for channel, gloss in enumerate(reversed(GLOSSES)):
+        for split, num_clips in (("train", 6), ("val", 2)):
+            (root / split / gloss).mkdir(parents=True)
+            for clip in range(num_clips):
+                frames = noise.integers(0, 128, (4, 32, 32, 3), dtype=np.uint8)
+                frames[..., channel] += 100
+                write_mp4(root / split / gloss / f"{clip}.mp4", frames, fps=25)
+    settings = {"source": "class_folders", "root": root, "num_frames": 2, "image_size": 32}
+    settings["cache_dir"] = tmp_path_factory.mktemp("cache")
+    prepare_data(Experiment.model_validate({"data": settings}).data, num_workers=1)
+    return settings
+
+
+def experiment(data: dict[str, Any], model: str = "cnn_transformer", **training) -> Experiment:
+    width = {"embed_dim": 16, "depth": 1, "num_heads": 2}
+    recipe = {"max_epochs": 2, "batch_size": 6, "micro_batch_size": 3}
+    return Experiment.model_validate(
+        {
+            "data": data,
+            "model": {
+                "name": model,
+                "cnn_transformer": {"backbone": "test_resnet", "pretrained": False, **width},
+                "timesformer": {"patch_size": 16, **width},
+            },
+            "training": {**recipe, **training},
+        }
+    )
+
+
+def weights_after(folder: Path, settings: Experiment, stop_epoch: int | None = None) -> dict:
+    train_trial(settings, folder, Reports(stop_epoch))
+    return read_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+
+
+@pytest.mark.parametrize("model", ["cnn_transformer", "timesformer"])
+def test_a_trial_trains_saves_and_sums_up(tmp_path: Path, data, model):
+    reports = Reports()
+    summary = train_trial(experiment(data, model), tmp_path, reports)
+    assert [metrics["epoch"] for metrics in reports] == [1, 2]
+    assert all(math.isfinite(value) for metrics in reports for value in metrics.values())
+    assert (summary.last_epoch, summary.is_stopped) == (2, False)
+    assert summary.best == reports[int(summary.best["epoch"]) - 1]
+    best = read_checkpoint(summary.best_checkpoint)
+    assert tuple(best["glosses"]) == GLOSSES
+    assert sum(best["model"][n].numel() for n in best["model"]) >= summary.num_parameters
+
+
+def test_what_ran_before_in_the_process_does_not_change_a_trial(tmp_path: Path, data):
+    first = weights_after(tmp_path / "first", experiment(data))
+    weights_after(tmp_path / "other", experiment(data, "timesformer", seed=7, precision="bf16"))
+    second = weights_after(tmp_path / "second", experiment(data))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_stopped_trial_continues_bit_by_bit(tmp_path: Path, data):
+    unbroken = weights_after(tmp_path / "unbroken", experiment(data))
+    weights_after(tmp_path / "resumed", experiment(data), stop_epoch=1)
+    resumed = weights_after(tmp_path / "resumed", experiment(data))
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+def live_models() -> list[weakref.ref]:
+    return [weakref.ref(each) for each in gc.get_objects() if issubclass(type(each), VideoModel)]
+
+
+@pytest.mark.parametrize("does_fail", [False, True])
+def test_nothing_of_a_trial_stays_in_the_process(tmp_path: Path, data, does_fail):
+    during = []
+
+    def report(metrics: dict[str, float]) -> bool:
+        during.extend(live_models())
+        if does_fail:
+            raise ConnectionError("the driver is gone")
+        return True
+
+    try:
+        train_trial(experiment(data, max_epochs=1), tmp_path, report)
+    except ConnectionError as caught:
+        error = caught  # as a worker does that reports the failure
+        assert error.__traceback__ is not None
+    assert len(during) == 1
+    assert during[0]() is None
