@@ -58,9 +58,7 @@ class EndTimes:
         starts_s = [self.started_s, *self.ends_s[:-1]]
         return [
             end_s - start_s - trained_s
-            for start_s, end_s, trained_s in zip(
-                starts_s, self.ends_s, self.trained_s, strict=True
-            )
+            for start_s, end_s, trained_s in zip(starts_s, self.ends_s, self.trained_s, strict=True)
         ]
 
 

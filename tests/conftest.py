@@ -10,7 +10,6 @@ import yaml
 
 from tests.data.videos import encode
 
-
 _HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
 
 

@@ -47,7 +47,7 @@ def say_error(text: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Any]:
-    """A callback ``(what, done, total)`` that shows bars; plain lines where there is no terminal."""
+    """A callback ``(what, done, total)`` that shows bars, or lines where there is no terminal."""
     if not out.is_terminal:
         yield _plain_progress()
         return

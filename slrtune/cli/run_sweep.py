@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from slrtune.cli.console import LiveSweep, duration, say
+from slrtune.cli.console import LiveSweep, say
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
 from slrtune.cluster.resources import cluster_nodes, share_cluster
@@ -30,9 +30,7 @@ def run(space: SearchSpace, name: str | None, address: str | None, isolate_trial
         ray_session(address=address, use_dashboard=isolate_trials),
         library_logs_to(folder / "sweep.log"),
     ):
-        share = share_cluster(
-            cluster_nodes(), base.resources, base.sweep.max_concurrent_trials
-        )
+        share = share_cluster(cluster_nodes(), base.resources, base.sweep.max_concurrent_trials)
         plan = SweepPlan(space, folder, share, isolate_trials)
         write_plan(plan)
         _say_how(plan)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slrtune.config.errors import UserError
 
+
 @contextlib.contextmanager
 def ray_session(
     *,

@@ -54,7 +54,9 @@ def serve_trials(config: dict[str, Any]) -> None:
         now_gib = private_memory_gib()
         baseline_gib = now_gib if baseline_gib is None else baseline_gib
         if now_gib - baseline_gib > _MAX_GROWTH_GIB:
-            raise GroupRecycledError(f"the worker grew from {baseline_gib:.1f} to {now_gib:.1f} GiB")
+            raise GroupRecycledError(
+                f"the worker grew from {baseline_gib:.1f} to {now_gib:.1f} GiB"
+            )
         if config["max_trials"] is not None and num_served >= config["max_trials"]:
             raise GroupRecycledError(f"the worker served {num_served} trials")
 

@@ -143,7 +143,7 @@ def _batches_divide(experiment: Experiment) -> Iterator[BrokenRule]:
 
 def _grace_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
     grace, epochs = experiment.sweep.asha.grace_epochs, experiment.training.max_epochs
-    if experiment.sweep.scheduler == "asha" and grace > epochs:
+    if experiment.sweep.scheduler == "asha" and grace is not None and grace > epochs:
         yield BrokenRule(
             "sweep.asha.grace_epochs",
             ("training.max_epochs",),

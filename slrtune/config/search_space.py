@@ -67,6 +67,19 @@ class Parameter:
             self.key, float(self.low), float(self.high), step=step_or_none, log=self.log
         )
 
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` may be drawn; a step's grid is not checked."""
+        if self.choices is not None:
+            return value in self.choices
+        assert self.low is not None and self.high is not None
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def bounds(self) -> str:
+        """The possible values, for messages."""
+        if self.choices is not None:
+            return f"one of {list(self.choices)}"
+        return f"between {self.low:g} and {self.high:g}"
+
     def extremes(self) -> tuple[Any, ...]:
         """The values that stand for all: every choice, or both bounds."""
         return self.choices if self.choices is not None else (self.low, self.high)

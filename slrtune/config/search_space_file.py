@@ -136,14 +136,10 @@ def _points(
             parameter = by_key.get(key)
             if parameter is None:
                 rule = "is not among the parameters; a point gives values of searched keys"
-            elif parameter.choices is not None and value not in parameter.choices:
-                rule = f"must be one of {list(parameter.choices)}, but is {value!r}"
-            elif parameter.choices is None and not (
-                isinstance(value, int | float) and parameter.low <= value <= parameter.high
-            ):
-                rule = f"must lie in {parameter.low:g}..{parameter.high:g}, but is {value!r}"
-            else:
+            elif parameter.holds(value):
                 continue
+            else:
+                rule = f"must be {parameter.bounds()}, but is {value!r}"
             mistakes.append(Mistake(file.name, line, str(key), rule))
     return [dict(point) for point in raw]
 

@@ -12,10 +12,14 @@ from slrtune.config.base import Settings
 class ASHAConfig(Settings):
     """Asynchronous successive halving (Li et al. 2020). The time axis is epochs."""
 
-    grace_epochs: int = Field(default=5, ge=1)
-    """The first rung: no trial is stopped before this epoch."""
+    grace_epochs: int | None = Field(default=None, ge=1)
+    """The first rung: no trial is stopped before this epoch; null = a tenth of max_epochs."""
     reduction_factor: float = Field(default=3.0, gt=1.0)
     """At each rung the best 1/x go on; rungs lie x times apart."""
+
+    def first_rung(self, max_epochs: int) -> int:
+        """The first epoch at which a trial may be stopped."""
+        return self.grace_epochs or max(1, max_epochs // 10)
 
 
 class SweepConfig(Settings):

@@ -28,7 +28,7 @@ from slrtune.data.dataset import CachedClip, ClipDataset
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import MISSING, ClipRecord, read_manifest, write_manifest
 from slrtune.data.splits import require_clips, with_val_split
-from slrtune.data.synth.dataset import _RENDERER_VERSION, SynthSettings, render_dataset
+from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
 from slrtune.data.workers import available_cpus
 
 Progress = Callable[[str, int, int], None]
@@ -109,7 +109,7 @@ def source_root(config: DataConfig, on_progress: Progress, num_workers: int) -> 
             raise UserError(f"data.root: must be given for data.source {config.source}")
         return config.root.expanduser()
     settings = SynthSettings(seed=config.synth_seed, num_signers=config.synth_num_signers)
-    folder = _cache_dir(config) / f"fingerspelling-{_digest(repr((_RENDERER_VERSION, settings)))}"
+    folder = _cache_dir(config) / f"fingerspelling-{_digest(repr((RENDERER_VERSION, settings)))}"
 
     def render(partial_folder: Path) -> None:
         report = partial(on_progress, "rendering fingerspelling videos")

@@ -83,7 +83,7 @@ def make_scheduler(sweep: SweepConfig, max_epochs: int) -> TrialScheduler:
         mode="max",
         # One more than the last epoch: a trial that trains to its end was not stopped.
         max_t=max_epochs + 1,
-        grace_period=sweep.asha.grace_epochs,
+        grace_period=sweep.asha.first_rung(max_epochs),
         reduction_factor=sweep.asha.reduction_factor,
     )
 
@@ -92,7 +92,7 @@ def asha_rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
     """Epochs at which ASHA judges, first to last."""
     if sweep.scheduler == "none":
         return []
-    grace, factor = sweep.asha.grace_epochs, sweep.asha.reduction_factor
+    grace, factor = sweep.asha.first_rung(max_epochs), sweep.asha.reduction_factor
     count = int(math.log((max_epochs + 1) / grace) / math.log(factor)) + 1
     return [round(grace * factor**k) for k in range(count)]
 

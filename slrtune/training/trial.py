@@ -95,13 +95,14 @@ def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSumma
         device,
         checkpoints,
     )
-    is_stopped = trainer.fit(report)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    is_stopped = trainer.fit(lambda metrics: report({**metrics, "num_parameters": num_parameters}))
     return TrialSummary(
         best=trainer.best,
         last_epoch=len(trainer.history),
         is_stopped=is_stopped,
         best_checkpoint=checkpoints.best,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=num_parameters,
         wall_s=time.perf_counter() - started_s,
     )
 

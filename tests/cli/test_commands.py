@@ -42,9 +42,7 @@ def test_an_empty_split_is_refused_by_name(tmp_path: Path, colors_experiment: Pa
     assert "Traceback" not in output
 
 
-def test_an_undecodable_video_is_listed_with_its_reason(
-    tmp_path: Path, colors_root: Path
-) -> None:
+def test_an_undecodable_video_is_listed_with_its_reason(tmp_path: Path, colors_root: Path) -> None:
     root = shutil.copytree(colors_root, tmp_path / "videos")
     (root / "train" / "red" / "broken.mp4").write_bytes(b"")
     code, output = run_slrtune(["data", "index", str(root)], tmp_path)
@@ -62,5 +60,5 @@ def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
 def test_config_prints_defaults_and_meanings(tmp_path: Path) -> None:
     code, output = run_slrtune(["config", "sweep.asha"], tmp_path)
     assert code == 0
-    assert "sweep.asha.grace_epochs: 5" in output
+    assert "sweep.asha.grace_epochs: null" in output
     assert "no trial is stopped before this epoch" in output

@@ -56,9 +56,7 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
     code, output = run_slrtune([*train, "--name", "unbroken"], tmp_path)
     assert code == 0
     assert "is finished" in output
-    code, output = run_slrtune(
-        [*train, "--name", "unbroken", "--set", "training.seed=5"], tmp_path
-    )
+    code, output = run_slrtune([*train, "--name", "unbroken", "--set", "training.seed=5"], tmp_path)
     assert code == 2
     assert "training.seed: 42 -> 5" in output
 

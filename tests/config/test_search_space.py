@@ -91,7 +91,7 @@ def test_mistakes_of_space_and_experiment_come_together(tmp_path: Path) -> None:
         ("parameters: {training.seed: {low: 1, high: 5}}\nparams: 1", "params is not a known key"),
         (
             "parameters: {training.seed: {low: 1, high: 5}}\npoints: [{training.seed: 9}]",
-            "must lie in 1..5",
+            "must be between 1 and 5",
         ),
         (
             "parameters:\n  training.seed: {low: 1, high: 2, when: {training.max_epochs: 3}}\n"
@@ -106,7 +106,10 @@ def test_a_bad_range_is_told_with_its_rule(tmp_path: Path, text: str, rule: str)
 
 
 def test_an_overridden_key_is_no_longer_searched(tmp_path: Path) -> None:
-    text = "parameters:\n  training.seed: {low: 1, high: 5}\n  training.weight_decay: {low: 0.0, high: 1.0}\n"
+    text = (
+        "parameters:\n  training.seed: {low: 1, high: 5}\n"
+        "  training.weight_decay: {low: 0.0, high: 1.0}\n"
+    )
     space = load(tmp_path, text, **{"training.seed": 3})
     assert [parameter.key for parameter in space.parameters] == ["training.weight_decay"]
     assert space.base.training.seed == 3

@@ -28,7 +28,7 @@ LABELS_FILE = "labels.csv"
 #: be continued with the same settings only.
 _PARTIAL_SETTINGS_FILE = "synth.partial.json"
 #: Raised with every change of the pictures: files of another renderer are not mixed in.
-_RENDERER_VERSION = 1
+RENDERER_VERSION = 1
 _WORD = re.compile(r"[A-Z]{1,40}")
 # decord 0.6 cannot read videos 16, 24, 48 or 72 pixels wide; whole H.264 blocks from 64 on are safe
 _BLOCK_PX = 16
@@ -162,7 +162,7 @@ def render_dataset(
 
 
 def _settings_text(settings: SynthSettings) -> str:
-    return json.dumps({"renderer": _RENDERER_VERSION, **asdict(settings)}, indent=2) + "\n"
+    return json.dumps({"renderer": RENDERER_VERSION, **asdict(settings)}, indent=2) + "\n"
 
 
 def _is_complete(out: Path, settings: SynthSettings) -> bool:

@@ -82,7 +82,7 @@ def _plates() -> list[tuple[int, int, int, float]]:
 def _scene_points(posed: PosedHand, offset: np.ndarray, signer: Signer) -> np.ndarray:
     """All points of hand and arm, (T, _NUM_POINTS, 3), hand lengths from the picture's centre."""
     joints, num_frames = posed.joints, len(posed.joints)
-    points = np.empty((num_frames, _NUM_POINTS, 3))
+    points = np.zeros((num_frames, _NUM_POINTS, 3))
     points[:, : h.NUM_JOINTS] = joints
     bases = np.array([[-0.070, 0.055, 0.0], [0.062, 0.055, 0.012]])
     points[:, [_ULNAR_BASE, _RADIAL_BASE]] = bases @ np.swapaxes(posed.rotation, -1, -2)
