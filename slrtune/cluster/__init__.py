@@ -20,6 +20,8 @@ _RAY_ENVIRONMENT = {
     # One process less per group, each of which imports torch.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A group starts half a dozen light processes at once, of which Ray would warn on two cores.
+    "RAY_worker_maximum_startup_concurrency": str(max(8, os.cpu_count() or 1)),
     # Keep CUDA_VISIBLE_DEVICES for processes that ask for no GPU.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

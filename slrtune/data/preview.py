@@ -23,7 +23,7 @@ _FRAMES_PER_CLIP = 3
 def write_preview(
     out: Path, config: DataConfig, split: str, num_glosses: int, on_progress: Progress
 ) -> int:
-    """Write a contact sheet with the first usable clip of each gloss.
+    """Write a contact sheet with one usable clip of each gloss.
 
     Returns:
         The number of glosses shown.
@@ -38,8 +38,11 @@ def write_preview(
         if record.split == split:
             by_gloss.setdefault(record.gloss, []).append(record)
     cells = []
-    for gloss in sorted(by_gloss)[:num_glosses]:
-        frames = next(_decodable(root, by_gloss[gloss]), None)
+    for turn, gloss in enumerate(sorted(by_gloss)[:num_glosses]):
+        clips = by_gloss[gloss]
+        # Another take for each gloss, so that the sheet shows several signers.
+        start = turn % len(clips)
+        frames = next(_decodable(root, clips[start:] + clips[:start]), None)
         if frames is not None:
             cells.append((gloss, frames))
         on_progress("decoding", len(cells), min(num_glosses, len(by_gloss)))
