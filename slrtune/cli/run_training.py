@@ -34,7 +34,11 @@ def run(experiment: Experiment, name: str | None, address: str | None) -> None:
         prepare(experiment.data)
         with ray_session(address=address), library_logs_to(folder / "train.log"):
             check_folder_is_shared(folder)
-            summary = _train(experiment, folder)
+            try:
+                summary = _train(experiment, folder)
+            except KeyboardInterrupt:
+                say("Interrupted; the same command goes on from the last epoch", style="yellow")
+                raise
         partial = folder / f"{_SUMMARY}.partial"
         partial.write_text(json.dumps(summary, indent=2))
         partial.replace(folder / _SUMMARY)

@@ -39,6 +39,9 @@ class SweepConfig(Settings):
     """Seed of the sampler."""
     max_concurrent_trials: int | None = Field(default=None, ge=1)
     """Trials at a time; null = as many as the cluster's resources hold."""
+    max_trials_per_group: int | None = Field(default=None, ge=1)
+    """Replace a warm worker group by a fresh one after this many trials; null = only when it grew,
+    or after a CUDA error."""
     max_failures_per_trial: int = Field(default=2, ge=0)
     """How often a trial whose worker died is continued from its last checkpoint."""
 

@@ -65,7 +65,8 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
         trainable = plain_trial(plan.space, plan.folder, plan.share)
         _fit(plan, trainable, searcher, callback)
     else:
-        with WorkerGroups(plan.share, plan.folder / "ray_train") as groups:
+        recycle_after = plan.sweep.max_trials_per_group
+        with WorkerGroups(plan.share, plan.folder / "ray_train", recycle_after) as groups:
             trainable = tune.with_parameters(
                 WarmTrial, exchange=groups.exchange, space=plan.space, folder=plan.folder
             )
