@@ -53,6 +53,9 @@ class EndTimes:
     def on_tick(self, board: SweepBoard) -> None:
         """Nothing."""
 
+    def on_interrupt(self) -> None:
+        """Nothing."""
+
     def overheads_s(self) -> list[float]:
         """Seconds of each trial beyond its training, in order."""
         starts_s = [self.started_s, *self.ends_s[:-1]]

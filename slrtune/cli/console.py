@@ -135,6 +135,10 @@ class LiveSweep:
     def on_tick(self, board: SweepBoard) -> None:
         """The table redraws itself four times a second."""
 
+    def on_interrupt(self) -> None:
+        """Stopping takes some seconds: say that it was heard."""
+        say("Interrupted: stopping the trials; Ctrl-C again ends at once", style="yellow")
+
     def _draw(self) -> Group:
         return Group(_headline(self._board), _trial_table(self._board))
 

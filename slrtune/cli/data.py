@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,12 +33,16 @@ def synth(
     ] = None,
 ) -> None:
     """Render the fingerspelling data set: A-Z as real MP4 files, signers split without overlap."""
+    from dataclasses import replace
+
     from slrtune.cli.console import progress_bar, say
     from slrtune.data.synth.dataset import SynthSettings, render_dataset
 
-    spelled = tuple(word.strip().upper() for word in words.split(",")) if words else ()
-    settings = SynthSettings(seed=seed, num_signers=signers, size_px=size_px, words=spelled)
-    with progress_bar() as show:
+    settings = SynthSettings(seed=seed, num_signers=signers, size_px=size_px)
+    if words is not None:
+        spelled = tuple(word.strip().upper() for word in words.split(","))
+        settings = replace(settings, words=spelled)
+    with _disk_errors_explained(), progress_bar() as show:
         render_dataset(out, settings, on_progress=lambda done, n: show("rendering", done, n))
     say(f"Videos in {out.resolve()}; train with --set data.source=class_folders "
         f"--set data.root={out}")  # fmt: skip
@@ -53,18 +59,22 @@ def index(
 ) -> None:
     """List every clip with its gloss, split and state, and say how much of it is usable."""
     from slrtune.cli.console import progress_bar, say
+    from slrtune.cli.folders import output_file
     from slrtune.cli.prepare import print_coverage
     from slrtune.data.coverage import Coverage
     from slrtune.data.index import index_clips
     from slrtune.data.manifest import write_manifest
     from slrtune.data.probe import probe_clips
 
+    if out is not None:
+        output_file("--out", out)
     data = _data_config(root, source, annotations)
-    with progress_bar() as show:
+    with _disk_errors_explained(), progress_bar() as show:
         records = probe_clips(root, index_clips(data, root), show)
     print_coverage(Coverage.of(records))
     if out is not None:
-        write_manifest(out, records)
+        with _disk_errors_explained():
+            write_manifest(out, records)
         say(f"Manifest in {out}")
 
 
@@ -81,11 +91,13 @@ def preview(
 ) -> None:
     """Draw a contact sheet: one clip of each gloss, three of its frames."""
     from slrtune.cli.console import progress_bar, say
+    from slrtune.cli.folders import output_file
     from slrtune.config.data import DataConfig
     from slrtune.data.preview import write_preview
 
+    output_file("OUT", out)
     data = DataConfig() if root is None else _data_config(root, source, annotations)
-    with progress_bar() as show:
+    with _disk_errors_explained(), progress_bar() as show:
         number = write_preview(out, data, split, glosses, show)
     say(f"{number} glosses of split {split} in {out.resolve()}")
 
@@ -97,3 +109,13 @@ def _data_config(root: Path, source: str, annotations: Path | None) -> DataConfi
     if annotations is not None:
         raw["annotations"] = str(annotations)
     return experiment_from_dict({"data": raw}, "slrtune data").data
+
+
+@contextmanager
+def _disk_errors_explained() -> Iterator[None]:
+    from slrtune.config.errors import UserError
+
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error}; check this path, its permissions and the free space") from None

@@ -16,11 +16,25 @@ def results(
     runs_dir: RunsOption = Path("runs"),
 ) -> None:
     """Show a sweep's leaderboard and its best trial, from its folder."""
+    from slrtune.cli.console import say
     from slrtune.cli.summary import print_sweep
-    from slrtune.sweep.results import read_results
+    from slrtune.config.errors import UserError
+    from slrtune.sweep.results import PLAN_FILE, read_results, write_best
 
-    folder = Path(sweep) if Path(sweep).is_dir() else runs_dir.expanduser() / sweep
-    print_sweep(read_results(folder.resolve()), top=top)
+    if not sweep.strip():
+        raise UserError("SWEEP: must be a sweep's name or folder, but is empty; see runs/")
+    by_name = runs_dir.expanduser() / sweep
+    try:
+        folder = next((p for p in (Path(sweep), by_name) if (p / PLAN_FILE).exists()), by_name)
+        found = read_results(folder.resolve())
+    except OSError as error:
+        raise UserError(f"{sweep[:100]}: cannot be read: {error}; check the path") from None
+    try:
+        # A sweep that was killed has not written them, and one that runs has a better best by now.
+        write_best(found)
+    except OSError as error:
+        say(f"best.yaml and best.pt are left as they are: {error}", style="yellow")
+    print_sweep(found, top=top)
 
 
 def config(

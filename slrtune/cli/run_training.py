@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from slrtune.cli.console import duration, number, percent, say
+from slrtune.cli.folders import run_folder
 from slrtune.cli.prepare import prepare
 from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import cluster_nodes, share_cluster
@@ -17,21 +17,25 @@ from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
+from slrtune.config.json_file import read_json, write_json
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
 
 _RECORD, _SUMMARY = "experiment.json", "summary.json"
+_SECTIONS = ("data", "model", "training")  # what the weights depend on
 
 
 def run(experiment: Experiment, name: str | None, address: str | None) -> None:
     """Train, or resume, or say that the run is finished."""
-    folder = experiment.runs_dir.expanduser().resolve() / (name or experiment.name)
-    with _claimed(folder, experiment):
+    folder = run_folder(experiment.runs_dir, name or experiment.name)
+    with _claimed(folder):
+        _refuse_other_settings(folder, experiment)
         if (folder / _SUMMARY).exists():
             say(f"Run {folder.name} is finished; --name starts another")
             _print_summary(folder)
             return
         say(f"Run {folder.name} in {folder}")
         prepare(experiment.data)
+        write_json(folder / _RECORD, experiment.model_dump(mode="json"))
         with ray_session(address=address), library_logs_to(folder / "train.log"):
             check_folder_is_shared(folder)
             try:
@@ -39,9 +43,7 @@ def run(experiment: Experiment, name: str | None, address: str | None) -> None:
             except KeyboardInterrupt:
                 say("Interrupted; the same command goes on from the last epoch", style="yellow")
                 raise
-        partial = folder / f"{_SUMMARY}.partial"
-        partial.write_text(json.dumps(summary, indent=2))
-        partial.replace(folder / _SUMMARY)
+        write_json(folder / _SUMMARY, summary)
         _print_summary(folder)
 
 
@@ -83,7 +85,7 @@ def _epoch_line(metrics: dict[str, Any], max_epochs: int) -> str:
 
 
 def _print_summary(folder: Path) -> None:
-    summary = json.loads((folder / _SUMMARY).read_text())
+    summary = read_json(folder / _SUMMARY, "best", "last_epoch", "best_checkpoint")
     best = summary["best"]
     say(
         f"Best epoch {int(best['epoch'])} of {summary['last_epoch']}: validation top-1 "
@@ -95,10 +97,17 @@ def _print_summary(folder: Path) -> None:
 
 
 @contextmanager
-def _claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
-    """This process alone trains in ``folder``, and only what was begun there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+def _claimed(folder: Path) -> Iterator[None]:
+    """This process alone trains in ``folder``."""
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"{folder}: must be a folder that can be written to, but {error}; "
+            "give this run another --name"
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -106,18 +115,22 @@ def _claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
                 f"{folder}: another slrtune trains in this folder right now; wait for it, "
                 "or give this run another --name"
             ) from None
-        record = experiment.model_dump(mode="json")
-        path = folder / _RECORD
-        if path.exists():
-            changed = _changed_keys(json.loads(path.read_text()), record)
-            if changed:
-                raise UserError(
-                    f"{folder}: holds a run with other settings ({', '.join(changed[:5])}); "
-                    "give this one another --name, or remove the folder"
-                )
-        else:
-            path.write_text(json.dumps(record, indent=2))
         yield
+
+
+def _refuse_other_settings(folder: Path, experiment: Experiment) -> None:
+    """A run goes on only as it began; one that never trained an epoch has not begun."""
+    has_begun = any((folder / "checkpoints").glob("*.pt")) or (folder / _SUMMARY).exists()
+    if not has_begun or not (folder / _RECORD).exists():
+        return
+    before = read_json(folder / _RECORD, *_SECTIONS)
+    now = experiment.model_dump(mode="json", include=set(_SECTIONS))
+    changed = _changed_keys({name: before[name] for name in _SECTIONS}, now)
+    if changed:
+        raise UserError(
+            f"{folder}: holds a run with other settings ({', '.join(changed[:5])}); "
+            "give this one another --name, or remove the folder"
+        )
 
 
 def _changed_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -11,7 +11,7 @@ from slrtune.sweep.results import SweepResults
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER
 
 _COLUMNS = (
-    "rank", "trial", "outcome", "epochs", "best val top-1", "val top-5", "peak GiB", "clips/s",
+    "rank", "trial", "outcome", "epochs", "best val top-1", "top-5", "peak GiB", "clips/s",
     "train time", "parameters",
 )  # fmt: skip
 
@@ -34,15 +34,16 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
     if best is None:
         say("No trial reported an accuracy: see sweep.log in the sweep's folder", style="red")
         return
-    peak = number(best.metrics.get("peak_memory_gib"))
+    peak = number(best.metrics.get("peak_memory_gib"), 3)
     say(
         f"Best: trial {best.number}, validation top-1 {percent(best.metrics['best_val_top1'])}, "
         f"peak memory {peak} GiB, {params_text(best.params)}",
         style="bold green",
     )
     folder = results.folder
-    say(f"  configuration  {folder / 'best.yaml'}")
-    say(f"  checkpoint     {folder / 'best.pt'}")
+    for what, file in (("configuration", "best.yaml"), ("checkpoint", "best.pt")):
+        if (folder / file).exists():
+            say(f"  {what:<18}{_short(folder / file)}")
     say(f"  train it again    slrtune train {_short(folder / 'best.yaml')}")
     say(f"  compare trials    tensorboard --logdir {_short(folder / TENSORBOARD_FOLDER)}")
 
@@ -59,7 +60,7 @@ def print_leaderboard(results: SweepResults, top: int) -> None:
                 row.state,
                 str(row.epoch),
                 percent(metrics.get("best_val_top1")),
-                percent(metrics.get("val_top5")),
+                percent(metrics.get("best_val_top5")),
                 number(metrics.get("peak_memory_gib"), 3),
                 number(metrics.get("clips_per_s"), 1),
                 duration(metrics.get("total_s", 0.0)),

@@ -52,12 +52,11 @@ def sweep(
     TensorBoard runs into runs/<name>/.
     """
     from slrtune.cli.run_sweep import run
+    from slrtune.config.overrides import read_overrides
     from slrtune.config.search_space_file import load_search_space
-    from slrtune.config.validate import read_overrides
 
-    values = read_overrides(overrides or [])
-    if trials is not None:
-        values["sweep.max_trials"] = trials
+    of_trials = [] if trials is None else [f"sweep.max_trials={trials}"]
+    values = read_overrides([*(overrides or []), *of_trials])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
     run(load_search_space(path, experiment, values), name, address, isolate_trials)
 
@@ -69,8 +68,9 @@ def check(
 ) -> None:
     """Say every mistake in a search space or experiment file, and start nothing."""
     from slrtune.cli.console import say
+    from slrtune.config.overrides import read_overrides
     from slrtune.config.search_space_file import load_search_space
-    from slrtune.config.validate import load_experiment, read_overrides
+    from slrtune.config.validate import load_experiment
     from slrtune.config.yaml_file import read_yaml
 
     values = read_overrides(overrides or [])

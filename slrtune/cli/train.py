@@ -25,6 +25,7 @@ def train(
 ) -> None:
     """Train one configuration. The same command again resumes where a run was cut off."""
     from slrtune.cli.run_training import run
-    from slrtune.config.validate import load_experiment, read_overrides
+    from slrtune.config.overrides import read_overrides
+    from slrtune.config.validate import load_experiment
 
     run(load_experiment(experiment, read_overrides(overrides or [])), name, address)

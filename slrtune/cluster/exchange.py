@@ -19,6 +19,7 @@ EventKind = Literal["started", "epoch", "finished", "failed", "waiting"]
 
 # A trial asks about once a second; one that has been silent for this long is dead.
 SILENT_TRIAL_S = 120.0
+_CHECK_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,20 @@ class Event:
 class _TaskState:
     task: Task
     last_asked_s: float
+    phase: Literal["waiting", "running", "stopped", "over"] = "waiting"
     num_failures: int = 0
     last_epoch: float = 0.0
     awaits_decision: bool = False
-    is_stopped: bool = False
-    is_over: bool = False
     events: deque[Event] = field(default_factory=deque)
 
 
 @dataclass
-class _GroupState:
-    """One life of a worker group: a restarted group has another ``life``."""
+class _Group:
+    """One life of a worker group: a restarted group has another ``life``.
+
+    Ray does not cancel what a dead worker has asked for: its calls are still answered here, and
+    must not draw the task of the group that took its place.
+    """
 
     life: str
     pids: dict[int, int] = field(default_factory=dict)
@@ -74,13 +78,19 @@ class _GroupState:
 
 
 class Exchange:
-    """Matches tasks with groups and carries reports one way, decisions the other."""
+    """Matches tasks with groups and carries reports one way, decisions the other.
 
-    def __init__(self) -> None:
+    Args:
+        num_groups: groups that serve; when all of them are lost, every task fails.
+    """
+
+    def __init__(self, num_groups: int) -> None:
+        self._num_groups = num_groups
         self._tasks: dict[str, _TaskState] = {}
         self._queue: deque[_TaskState] = deque()
-        self._groups: dict[int, _GroupState] = {}
+        self._groups: dict[int, _Group] = {}
         self._lost_groups: dict[int, str] = {}
+        self._num_reports: dict[int, int] = {}
         self._is_closed = False
         self._changed = asyncio.Condition()
 
@@ -88,9 +98,11 @@ class Exchange:
 
     async def submit(self, task: Task) -> None:
         """Queue a task for the next idle group."""
-        state = _TaskState(task, time.monotonic())
-        self._tasks[task.task_id] = state
-        self._queue.append(state)
+        state = self._tasks[task.task_id] = _TaskState(task, time.monotonic())
+        if len(self._lost_groups) >= self._num_groups:
+            self._fail_lost(state)
+        else:
+            self._queue.append(state)
         await self._notify()
 
     async def next_event(self, task_id: str, timeout_s: float) -> Event:
@@ -114,13 +126,11 @@ class Exchange:
     async def stop(self, task_id: str) -> None:
         """Stop a task at its next report; an unknown or finished task is left alone."""
         state = self._tasks.pop(task_id, None)
-        if state is not None:
-            state.is_stopped = True
-            if state in self._queue:
-                self._queue.remove(state)
+        if state is not None and state.phase != "over":
+            state.phase = "stopped"
             await self._notify()
 
-    # --- the group's side
+    # --- the group's side: calls of a life that another has followed change nothing
 
     async def join(self, group_id: int, life: str, rank: int, pid: int) -> None:
         """A worker process of a new or restarted group is ready.
@@ -130,109 +140,137 @@ class Exchange:
         """
         group = self._groups.get(group_id)
         if group is None or group.life != life:
-            if group is not None and group.current is not None:
-                await self._requeue(group.current)
-            group = self._groups[group_id] = _GroupState(life)
+            if group is not None:
+                self._requeue(group)
+            group = self._groups[group_id] = _Group(life)
         group.pids[rank] = pid
+        await self._notify()
 
-    async def take(self, group_id: int, rank: int, previous: str | None) -> Task | None:
-        """The group's task after ``previous``; None when there is no more work.
+    async def take(self, group_id: int, life: str, rank: int, previous: str | None) -> Task | None:
+        """The group's task after ``previous``; None when there is no more work for this life.
 
         Rank 0 draws from the queue; the other ranks wait for what rank 0 drew.
         """
-        group = self._groups[group_id]
 
-        def drawn() -> bool:
-            if self._is_closed:
+        def is_settled() -> bool:
+            group = self._living(group_id, life)
+            if group is None:
                 return True
             if rank == 0:
-                return bool(self._queue)
-            current = group.current
-            return current is not None and current.task.task_id != previous
+                return self._has_waiting()
+            return group.current is not None and group.current.task.task_id != previous
 
-        await self._wait_for(drawn, None)
-        if self._is_closed:
+        await self._wait_for(is_settled, None)
+        group = self._living(group_id, life)
+        if group is None:
             return None
         if rank == 0:
             state = group.current = self._queue.popleft()
+            state.phase = "running"
             state.events.append(Event("started", {"num_failures": state.num_failures}))
             await self._notify()
         assert group.current is not None
         return group.current.task
 
-    async def report(self, group_id: int, metrics: dict[str, float]) -> bool:
+    async def report(self, group_id: int, life: str, metrics: dict[str, float]) -> bool:
         """An epoch's metrics; answers whether to go on.
 
         A restarted trial repeats its last epoch, because its report may have been lost: an epoch
         that had arrived is not passed on twice.
         """
-        state = self._current(group_id)
+        state = self._running(group_id, life)
+        if state is None:
+            return False
+        self._num_reports[group_id] = self._num_reports.get(group_id, 0) + 1
         if metrics["epoch"] > state.last_epoch:
             state.last_epoch = metrics["epoch"]
             state.awaits_decision = True
             state.events.append(Event("epoch", dict(metrics)))
             await self._notify()
-        while state.awaits_decision and not (state.is_stopped or self._is_closed):
+
+        def is_decided() -> bool:
+            return not state.awaits_decision or self._running(group_id, life) is not state
+
+        while not is_decided():
+            await self._wait_for(is_decided, _CHECK_S)
             if time.monotonic() - state.last_asked_s > SILENT_TRIAL_S:
-                await self.stop(state.task.task_id)
-            await self._wait_for(
-                lambda: not state.awaits_decision or state.is_stopped or self._is_closed, 10.0
-            )
-        return not (state.is_stopped or self._is_closed)
+                message = f"nobody asked for its reports for {SILENT_TRIAL_S:g} s"
+                self._end(state, _failure("TrialSilent", message))
+        return self._running(group_id, life) is state
 
-    async def finish(self, group_id: int, summary: dict[str, Any]) -> None:
+    async def finish(self, group_id: int, life: str, summary: dict[str, Any]) -> None:
         """The group's task is done, or has been stopped."""
-        await self._end(self._current(group_id), Event("finished", summary))
+        await self._end_running(group_id, life, Event("finished", summary))
 
-    async def fail(self, group_id: int, error: dict[str, str]) -> None:
+    async def fail(self, group_id: int, life: str, error: dict[str, str]) -> None:
         """The group's task raised an error of its own: it is not tried again."""
-        await self._end(self._current(group_id), Event("failed", error))
+        await self._end_running(group_id, life, Event("failed", error))
 
     # --- the owner's side
 
-    async def lose(self, group_id: int, message: str, num_groups: int) -> None:
-        """The group will not come back. With the last one, every waiting task fails."""
+    async def num_reports(self, group_id: int) -> int:
+        """Epochs that the group has reported or ended in all its lives: whether it gets on."""
+        return self._num_reports.get(group_id, 0)
+
+    async def lose(self, group_id: int, message: str) -> None:
+        """The group will not come back. With the last one, every task fails."""
         self._lost_groups[group_id] = message
         group = self._groups.pop(group_id, None)
-        if group is not None and group.current is not None:
-            await self._requeue(group.current)
-        if len(self._lost_groups) >= num_groups:
-            error = {"error_type": "WorkerGroupLost", "message": message, "traceback": ""}
+        if group is not None:
+            self._requeue(group)
+        if len(self._lost_groups) >= self._num_groups:
             for state in list(self._tasks.values()):
-                await self._end(state, Event("failed", error))
+                self._fail_lost(state)
+        await self._notify()
 
     async def close(self) -> None:
         """Stop every task at its next report and send every group home."""
         self._is_closed = True
         await self._notify()
 
-    async def worker_pids(self) -> dict[int, dict[int, int]]:
-        """Process id by group and rank."""
-        return {group_id: dict(group.pids) for group_id, group in self._groups.items()}
-
     # --- inside
 
-    def _current(self, group_id: int) -> _TaskState:
-        state = self._groups[group_id].current
-        assert state is not None, "a group reports only while it has a task"
-        return state
+    def _living(self, group_id: int, life: str) -> _Group | None:
+        group = self._groups.get(group_id)
+        is_living = group is not None and group.life == life and not self._is_closed
+        return group if is_living else None
 
-    async def _requeue(self, state: _TaskState) -> None:
-        if state.is_over or state.is_stopped:
+    def _running(self, group_id: int, life: str) -> _TaskState | None:
+        group = self._living(group_id, life)
+        state = group.current if group is not None else None
+        return state if state is not None and state.phase == "running" else None
+
+    def _has_waiting(self) -> bool:
+        while self._queue and self._queue[0].phase != "waiting":
+            self._queue.popleft()  # stopped before its turn
+        return bool(self._queue)
+
+    def _requeue(self, group: _Group) -> None:
+        state = group.current
+        if state is None or state.phase != "running":
             return
         state.num_failures += 1
         if state.num_failures > state.task.max_failures:
             message = f"its worker died {state.num_failures} times"
-            error = {"error_type": "WorkerDied", "message": message, "traceback": ""}
-            await self._end(state, Event("failed", error))
+            self._end(state, _failure("WorkerDied", message))
         else:
+            state.phase = "waiting"
             self._queue.appendleft(state)
-            await self._notify()
 
-    async def _end(self, state: _TaskState, event: Event) -> None:
-        if not state.is_over:
-            state.is_over = True
+    def _fail_lost(self, state: _TaskState) -> None:
+        message = f"no worker group is left: {next(reversed(self._lost_groups.values()))}"
+        self._end(state, _failure("WorkerGroupLost", message))
+
+    def _end(self, state: _TaskState, event: Event) -> None:
+        if state.phase in ("waiting", "running"):
+            state.phase = "over"
             state.events.append(event)
+
+    async def _end_running(self, group_id: int, life: str, event: Event) -> None:
+        state = self._running(group_id, life)
+        if state is not None:
+            self._num_reports[group_id] = self._num_reports.get(group_id, 0) + 1
+            self._end(state, event)
             await self._notify()
 
     async def _notify(self) -> None:
@@ -245,3 +283,7 @@ class Exchange:
                 await asyncio.wait_for(self._changed.wait_for(predicate), timeout_s)
             except TimeoutError:
                 return
+
+
+def _failure(error_type: str, message: str) -> Event:
+    return Event("failed", {"error_type": error_type, "message": message, "traceback": ""})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from slrtune.config.errors import UserError
 from slrtune.config.sweep import ResourcesConfig
@@ -33,6 +34,21 @@ class TrialShare:
         if self.gpus_per_worker:
             resources["GPU"] = self.gpus_per_worker
         return resources
+
+    def train_configs(self) -> dict[str, Any]:
+        """Ray Train's scaling and process group of one trial's workers, as keyword arguments."""
+        import ray.train
+        from ray.train.torch import TorchConfig
+
+        return {
+            "scaling_config": ray.train.ScalingConfig(
+                num_workers=self.num_workers,
+                use_gpu=self.gpus_per_worker > 0,
+                resources_per_worker=self.worker_resources,
+            ),
+            # nccl needs a GPU in every worker
+            "torch_config": TorchConfig(backend="nccl" if self.gpus_per_worker else "gloo"),
+        }
 
 
 def share_cluster(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +17,12 @@ from slrtune.config.errors import UserError
 def ray_session(
     *,
     address: str | None = None,
-    num_cpus: int | None = None,
     use_dashboard: bool = False,
 ) -> Iterator[None]:
     """A connection to Ray; a cluster that it started is gone when it ends.
 
     Args:
         address: an existing cluster (``auto`` or ``host:port``); None starts one on this machine.
-        num_cpus: cores of the started cluster; None = all.
         use_dashboard: needed by Ray's placement group cleaner, which the plain pattern relies on.
 
     Raises:
@@ -33,7 +33,6 @@ def ray_session(
     try:
         ray.init(
             address=address or "local",
-            num_cpus=num_cpus if address is None else None,
             include_dashboard=use_dashboard if address is None else None,
             dashboard_host="127.0.0.1",
             log_to_driver=False,
@@ -45,10 +44,17 @@ def ray_session(
             f"--address {address}: no Ray cluster answers there ({error}); "
             "check `ray status` on its head node, or leave --address out"
         ) from None
+    _let_sigterm_act_like_ctrl_c()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _let_sigterm_act_like_ctrl_c() -> None:
+    """Slurm and Docker end a job with SIGTERM, which Ray answers with an abort and a stack dump."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 
 
 @contextlib.contextmanager
@@ -74,8 +80,3 @@ def library_logs_to(path: Path) -> Iterator[None]:
         for logger, handlers, propagate in before:
             logger.handlers, logger.propagate = handlers, propagate
         handler.close()
-
-
-def python_command() -> str:
-    """How to call this installation from a shell, for messages."""
-    return "slrtune" if Path(sys.argv[0]).name == "slrtune" else f"{sys.executable} -m slrtune"

@@ -15,6 +15,8 @@ import ray
 from slrtune.cluster.exchange import Task
 from slrtune.config.errors import UserError
 from slrtune.config.validate import experiment_from_dict
+from slrtune.training import distributed
+from slrtune.training.trial import train_trial
 
 # A group whose private memory grew by more than this is replaced by a fresh one.
 _MAX_GROWTH_GIB = 1.0
@@ -34,20 +36,14 @@ def serve_trials(config: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    exchange, group_id = config["exchange"], config["group_id"]
-    rank = ray.train.get_context().get_world_rank()
-    world_size = ray.train.get_context().get_world_size()
     torch.set_num_threads(config["num_threads"])
-    life = _shared_token(rank, world_size)
-    ray.get(exchange.join.remote(group_id, life, rank, os.getpid()))
+    context = ray.train.get_context()
+    post = _Post(config["exchange"], config["group_id"], context.get_world_rank())
     baseline_gib: float | None = None
     previous: str | None = None
     num_served = 0
-    while True:
-        task: Task | None = ray.get(exchange.take.remote(group_id, rank, previous))
-        if task is None:
-            return
-        _run(task, exchange, group_id, rank, world_size)
+    while (task := post.take(previous)) is not None:
+        _run(task, post, context.get_world_size())
         previous = task.task_id
         num_served += 1
         gc.collect()
@@ -61,30 +57,67 @@ def serve_trials(config: dict[str, Any]) -> None:
             raise GroupRecycledError(f"the worker served {num_served} trials")
 
 
-def _run(task: Task, exchange: Any, group_id: int, rank: int, world_size: int) -> None:
-    import torch
+class _Post:
+    """One worker process's line to the exchange.
 
-    from slrtune.training.trial import train_trial
+    Args:
+        exchange: handle of the exchange actor.
+        group_id: this worker's group.
+        rank: this worker's rank in it.
+    """
 
+    def __init__(self, exchange: Any, group_id: int, rank: int) -> None:
+        self._exchange, self._rank = exchange, rank
+        # A name that the ranks of this life of the group share, and no other life.
+        self._sender = (group_id, distributed.from_rank_zero(_new_name))
+        ray.get(exchange.join.remote(*self._sender, rank, os.getpid()))
+
+    def take(self, previous: str | None) -> Task | None:
+        """The next task; None when there is no more."""
+        task: Task | None = ray.get(self._exchange.take.remote(*self._sender, self._rank, previous))
+        return task
+
+    def report(self, metrics: dict[str, float]) -> bool:
+        """Send an epoch; whether to go on."""
+        return bool(ray.get(self._exchange.report.remote(*self._sender, metrics)))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The task is done."""
+        ray.get(self._exchange.finish.remote(*self._sender, summary))
+
+    def fail(self, error: BaseException) -> None:
+        """The task failed."""
+        ray.get(self._exchange.fail.remote(*self._sender, describe_error(error)))
+
+
+def _run(task: Task, post: _Post, world_size: int) -> None:
     def report(metrics: dict[str, float]) -> bool:
-        return bool(ray.get(exchange.report.remote(group_id, metrics)))
+        return distributed.from_rank_zero(post.report, metrics)
 
     try:
         experiment = experiment_from_dict(task.experiment, task.task_id)
         ended = train_trial(experiment, Path(task.folder), report)
-        summary = {**dataclasses.asdict(ended), "best_checkpoint": str(ended.best_checkpoint)}
     except Exception as error:
-        ray.get(exchange.fail.remote(group_id, describe_error(error)))
+        post.fail(error)
         if world_size > 1:
             # The other ranks wait in a collective for this one: only a restart frees them.
             raise GroupRecycledError("a rank failed") from error
-        is_cuda_error = isinstance(error, (torch.cuda.OutOfMemoryError, torch.AcceleratorError))
-        if is_cuda_error:
-            # A CUDA error may poison the context for all later trials.
+        if _is_cuda_error(error):
+            # It may poison the CUDA context for all later trials.
             raise GroupRecycledError("CUDA error") from error
         return
-    if rank == 0:
-        ray.get(exchange.finish.remote(group_id, summary))
+    summary = {**dataclasses.asdict(ended), "best_checkpoint": str(ended.best_checkpoint)}
+    distributed.from_rank_zero(post.finish, summary)
+
+
+def _is_cuda_error(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, (torch.cuda.OutOfMemoryError, torch.AcceleratorError))
+
+
+def _new_name() -> str:
+    return uuid.uuid4().hex
 
 
 def describe_error(error: BaseException) -> dict[str, str]:
@@ -106,13 +139,3 @@ def private_memory_gib() -> float:
         return 0.0  # not Linux: groups are then recycled by count only
     anonymous = [line for line in status.splitlines() if line.startswith("RssAnon:")]
     return int(anonymous[0].split()[1]) / 2**20 if anonymous else 0.0
-
-
-def _shared_token(rank: int, world_size: int) -> str:
-    """A name that the ranks of this life of the group share, and no other life."""
-    token = [uuid.uuid4().hex if rank == 0 else ""]
-    if world_size > 1:
-        import torch.distributed
-
-        torch.distributed.broadcast_object_list(token, src=0)
-    return token[0]

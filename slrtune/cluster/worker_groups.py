@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from slrtune.cluster.exchange import Event, Exchange, Task
 from slrtune.cluster.resources import TrialShare
@@ -24,6 +25,10 @@ from slrtune.config.errors import UserError
 
 _logger = logging.getLogger(__name__)
 _POLL_S = 1.0
+_RESTARTS_PER_RUN = 4
+
+# A sliver of the head node: places an actor there without taking a worker's CPU.
+ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 class TrialClient:
@@ -79,9 +84,9 @@ class WorkerGroups:
         self.exchange: Any = None
 
     def __enter__(self) -> WorkerGroups:
-        # Without CPUs of its own: it must never take the place of a worker.
-        actor = ray.remote(num_cpus=0, max_concurrency=10_000)(Exchange)
-        self.exchange = actor.remote()
+        # On the head, which outlives spot nodes; without CPUs, which are the workers'.
+        actor = ray.remote(num_cpus=0, resources=ON_HEAD, max_concurrency=10_000)(Exchange)
+        self.exchange = actor.remote(self._share.num_concurrent)
         for group_id in range(self._share.num_concurrent):
             thread = threading.Thread(
                 target=self._keep_group, args=(group_id,), name=f"group-{group_id}", daemon=True
@@ -90,8 +95,9 @@ class WorkerGroups:
             self._threads.append(thread)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Interrupted a second time: now means now.
+        self.close(timeout_s=20.0 if kind is not KeyboardInterrupt else 1.0)
 
     def submit(self, task: Task) -> TrialClient:
         """Queue a trial for the next idle group."""
@@ -109,21 +115,33 @@ class WorkerGroups:
         ray.kill(self.exchange)
 
     def _keep_group(self, group_id: int) -> None:
-        """Run one group until the exchange closes; Ray Train restarts it when it dies."""
-        try:
-            self._trainer(group_id).fit()
-            return
-        except Exception as error:
-            _logger.exception("worker group %d ended", group_id)
-            message = f"{type(error).__name__}: {error}"
-        try:
-            ray.get(self.exchange.lose.remote(group_id, message, self._share.num_concurrent))
-        except ray.exceptions.RayError:
-            _logger.warning("worker group %d ended after the exchange", group_id)
+        """Run one group until the exchange closes.
+
+        Ray Train restarts it when it dies. A group that dies again and again without getting an
+        epoch further is given up, or it would die for ever, and silently.
+        """
+        num_reports = 0
+        while True:
+            try:
+                self._trainer(group_id).fit()
+                return
+            except Exception as error:
+                _logger.exception("worker group %d ended", group_id)
+                message = f"{type(error).__name__}: {error}"
+            try:
+                before, num_reports = (
+                    num_reports,
+                    ray.get(self.exchange.num_reports.remote(group_id)),
+                )
+                if num_reports == before:
+                    ray.get(self.exchange.lose.remote(group_id, message))
+                    return
+            except ray.exceptions.RayError:
+                return  # the exchange is gone: the sweep is over
 
     def _trainer(self, group_id: int) -> Any:
         import ray.train
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.torch import TorchTrainer
 
         share = self._share
         return TorchTrainer(
@@ -134,18 +152,12 @@ class WorkerGroups:
                 "num_threads": max(1, int(share.cpus_per_worker)),
                 "max_trials": self._max_trials,
             },
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=share.num_workers,
-                use_gpu=share.gpus_per_worker > 0,
-                resources_per_worker=share.worker_resources,
-            ),
-            # gloo needs no GPU; nccl where the workers have one
-            torch_config=TorchConfig(backend="nccl" if share.gpus_per_worker else "gloo"),
+            **share.train_configs(),
             run_config=ray.train.RunConfig(
                 name=f"group_{group_id}",
                 storage_path=str(self._folder),
                 # How often a trial may be retried is the exchange's to decide.
-                failure_config=ray.train.FailureConfig(max_failures=-1),
+                failure_config=ray.train.FailureConfig(max_failures=_RESTARTS_PER_RUN),
             ),
         )
 
@@ -164,8 +176,8 @@ def check_folder_is_shared(folder: Path) -> None:
     try:
         check = ray.remote(num_cpus=0)(lambda path: Path(path).exists())
         for node in nodes:
-            strategy = {ray._raylet.RAY_NODE_ID_KEY: node["NodeID"]}
-            if not ray.get(check.options(label_selector=strategy).remote(str(probe))):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            if not ray.get(check.options(scheduling_strategy=there).remote(str(probe))):
                 raise UserError(
                     f"runs_dir: node {node['NodeManagerAddress']} does not see {folder}; "
                     "set runs_dir to a folder that every node mounts, such as NFS"

@@ -9,6 +9,7 @@ from pathlib import Path
 from slrtune.config.base import Settings
 from slrtune.config.data import DataConfig
 from slrtune.config.model import ModelConfig
+from slrtune.config.paths import absolute
 from slrtune.config.sweep import ResourcesConfig, SweepConfig
 from slrtune.config.training import TrainingConfig
 
@@ -50,9 +51,14 @@ class BrokenRule:
 Rule = Callable[[Experiment], Iterator[BrokenRule]]
 
 
-def broken_rules(experiment: Experiment) -> list[BrokenRule]:
-    """Every rule between keys that ``experiment`` breaks, in no particular order."""
-    return [broken for rule in _RULES for broken in rule(experiment)]
+def broken_rules(experiment: Experiment, *, check_paths: bool) -> list[BrokenRule]:
+    """Every rule between keys that ``experiment`` breaks, in no particular order.
+
+    Args:
+        check_paths: whether the data must be there, now and on this machine.
+    """
+    rules = (*_RULES, _paths_exist) if check_paths else _RULES
+    return [broken for rule in rules for broken in rule(experiment)]
 
 
 def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
@@ -70,9 +76,12 @@ def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
             ("data.source",),
             "must be given for data.source wlasl; set it to WLASL_v0.3.json or nslt_100.json",
         )
+
+
+def _paths_exist(experiment: Experiment) -> Iterator[BrokenRule]:
     for key in ("root", "annotations"):
-        path: Path | None = getattr(data, key)
-        if path is not None and not path.exists():
+        path: Path | None = getattr(experiment.data, key)
+        if path is not None and not absolute(path).exists():
             yield BrokenRule(
                 f"data.{key}", (), f"must exist, but there is no {path}; correct the path"
             )

@@ -13,12 +13,12 @@ points:                                           # configurations tried first
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from slrtune.config.experiment import Experiment
-from slrtune.config.validate import experiment_from_dict, set_dotted
+from slrtune.config.validate import experiment_from_dict, with_params
 
 Params = dict[str, Any]
 
@@ -68,17 +68,33 @@ class Parameter:
         )
 
     def holds(self, value: Any) -> bool:
-        """Whether ``value`` may be drawn; a step's grid is not checked."""
+        """Whether ``value`` may be drawn: one of the choices, or within the range and on its grid.
+
+        ``true`` is no number here, although Python takes it for 1.
+        """
         if self.choices is not None:
-            return value in self.choices
+            return any(
+                value == choice and isinstance(value, bool) == isinstance(choice, bool)
+                for choice in self.choices
+            )
         assert self.low is not None and self.high is not None
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int if self.is_int else int | float):
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-6
+
+    @property
+    def is_int(self) -> bool:
+        """Whether this is a range of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     def bounds(self) -> str:
         """The possible values, for messages."""
         if self.choices is not None:
             return f"one of {list(self.choices)}"
-        return f"between {self.low:g} and {self.high:g}"
+        kind = "a whole number " if self.is_int else ""
+        grid = f" in steps of {self.step:g}" if self.step else ""
+        return f"{kind}between {self.low:g} and {self.high:g}{grid}"
 
     def extremes(self) -> tuple[Any, ...]:
         """The values that stand for all: every choice, or both bounds."""
@@ -101,6 +117,13 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]
     points: tuple[Params, ...] = ()
 
+    @property
+    def max_epochs(self) -> int:
+        """The longest that any trial may train: the largest ``training.max_epochs`` of the space,
+        searched or not. The clock of a scheduler must reach it."""
+        searched = (p.extremes() for p in self.parameters if p.key == "training.max_epochs")
+        return max(map(int, next(searched, (self.base.training.max_epochs,))))
+
     def suggest(self, trial: Suggester) -> Params:
         """Draw one configuration: a value for every parameter whose condition holds."""
         params: Params = {}
@@ -115,10 +138,13 @@ class SearchSpace:
         Raises:
             ConfigError: the values do not go together.
         """
-        raw = self.base.model_dump(mode="json")
-        for key, value in params.items():
-            set_dotted(raw, key, value)
-        return experiment_from_dict(raw, f"search space {self.name}")
+        return experiment_from_dict(with_params(self.base, params), f"search space {self.name}")
+
+    def without(self, keys: Collection[str]) -> SearchSpace:
+        """The same space with ``keys`` no longer searched: they keep the base's value."""
+        left = tuple(p for p in self.parameters if p.key not in keys)
+        kept = ({k: v for k, v in point.items() if k not in keys} for point in self.points)
+        return replace(self, parameters=left, points=tuple(point for point in kept if point))
 
     def _holds(self, parameter: Parameter, params: Params) -> bool:
         return all(

@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from slrtune.config.errors import ConfigError, Mistake
+from slrtune.config.errors import ConfigError, Mistake, file_error
 from slrtune.config.experiment import Experiment
 from slrtune.config.model import ModelConfig
-from slrtune.config.search_space import Parameter, SearchSpace, value_at
+from slrtune.config.overrides import Overrides
+from slrtune.config.search_space import Parameter, Params, SearchSpace
+from slrtune.config.search_space_checks import space_mistakes, unmet_conditions
 from slrtune.config.search_space_spec import parameter_from, spec_mistakes
-from slrtune.config.validate import (
-    known_keys,
-    load_experiment,
-    set_dotted,
-    validate,
-    validate_keys,
-)
+from slrtune.config.validate import known_keys, load_experiment
 from slrtune.config.yaml_file import YamlFile, read_yaml
-
-# Draws that are checked for values that do not go together.
-_NUM_PROBES = 300
 
 
 def load_search_space(
-    path: Path, experiment_path: Path | None = None, overrides: Mapping[str, Any] | None = None
+    path: Path, experiment_path: Path | None = None, overrides: Overrides | None = None
 ) -> SearchSpace:
     """Read a search space and the experiment that it varies.
 
     Args:
         path: the search space file.
         experiment_path: experiment file; None = the one that the search space names.
-        overrides: dotted key -> value over the experiment, as given by ``--set``; a searched key
-            that is overridden is no longer searched.
+        overrides: settings over the experiment; a searched key that is set is no longer searched,
+            nor is what was only drawn for its other values.
 
     Raises:
         ConfigError: with every mistake of both files and the overrides at once.
     """
+    overrides = overrides or Overrides()
     file = read_yaml(path)
-    overrides = overrides or {}
+    if "parameters" not in file.data and file.data.keys() & Experiment.model_fields.keys():
+        rule = "is an experiment, not a search space; train it with `slrtune train`, or search "
+        raise file_error(path, f"{rule}around it with `slrtune sweep SEARCH_SPACE.yaml -e {path}`")
     mistakes = list(file.mistakes)
     for key in file.data:
         if key not in ("experiment", "parameters", "points"):
             rule = "is not a known key; a search space has experiment, parameters and points"
-            mistakes.append(Mistake(file.name, file.line_of((str(key),)), str(key), rule))
-    parameters = _parameters(file, mistakes)
-    base: Experiment | None = None
+            mistakes.append(Mistake(file.name, file.line_of((key,)), key, rule))
+    written = _in_order(
+        [_with_model_condition(p) for p in _parameters(file, mistakes)], file, mistakes
+    )
+    points = _points(file, written, overrides, mistakes)
     try:
         base = load_experiment(experiment_path or _experiment_path(file, path), overrides)
     except ConfigError as error:
-        mistakes += error.mistakes
-    parameters = [p for p in parameters if p.key not in overrides]
-    if base is not None:
-        ordered = _in_order([_with_model_condition(p) for p in parameters], file, mistakes)
-        points = _points(file, ordered, mistakes)
-        space = SearchSpace(path.stem, base, tuple(ordered), tuple(points))
-        if not mistakes:
-            mistakes += _values_that_break_rules(space, file)
-        if not mistakes:
-            return space
-    raise ConfigError(mistakes)
+        raise ConfigError([*mistakes, *error.mistakes]) from None
+    space = _searched(SearchSpace(path.stem, base, tuple(written), tuple(points)), overrides)
+    if written and not space.parameters:
+        rule = "leaves nothing to search; remove one, or use `slrtune train`"
+        mistakes.append(Mistake("--set", 0, "", rule))
+    if not mistakes:
+        mistakes += space_mistakes(space, file)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return space
+
+
+def _searched(written: SearchSpace, overrides: Overrides) -> SearchSpace:
+    """What is left to search: without overridden keys, and without what they rule out."""
+    dropped = {p.key for p in written.parameters if overrides.sets(p.key)}
+    space = written.without(dropped)
+    # Conditions come first, so that what depends on a dropped parameter is dropped after it.
+    for parameter in space.parameters:
+        unmet = {key for key, _ in unmet_conditions(parameter, space)}
+        if any(key in dropped or overrides.sets(key) for key in unmet):
+            dropped.add(parameter.key)
+            space = space.without(dropped)
+    return space
 
 
 def _experiment_path(file: YamlFile, path: Path) -> Path:
@@ -122,8 +129,8 @@ def _in_order(
 
 
 def _points(
-    file: YamlFile, parameters: list[Parameter], mistakes: list[Mistake]
-) -> list[dict[str, Any]]:
+    file: YamlFile, parameters: list[Parameter], overrides: Overrides, mistakes: list[Mistake]
+) -> list[Params]:
     raw = file.data.get("points") or []
     if not isinstance(raw, list) or not all(isinstance(point, dict) for point in raw):
         rule = "must be a list of `key: value` mappings"
@@ -132,87 +139,13 @@ def _points(
     by_key = {parameter.key: parameter for parameter in parameters}
     for position, point in enumerate(raw):
         for key, value in point.items():
-            line = file.line_of(("points", str(position), str(key)))
+            line = file.line_of(("points", str(position), key))
             parameter = by_key.get(key)
             if parameter is None:
                 rule = "is not among the parameters; a point gives values of searched keys"
-            elif parameter.holds(value):
+            elif overrides.sets(key) or parameter.holds(value):
                 continue
             else:
                 rule = f"must be {parameter.bounds()}, but is {value!r}"
-            mistakes.append(Mistake(file.name, line, str(key), rule))
-    return [dict(point) for point in raw]
-
-
-def _values_that_break_rules(space: SearchSpace, file: YamlFile) -> list[Mistake]:
-    """Each value alone against its key's own rule, then draws for rules between keys."""
-    mistakes: list[Mistake] = []
-    for parameter in space.parameters:
-        for value in parameter.extremes():
-            mistakes += _single_value_mistakes(space, parameter, value, file)
-        unmet = [
-            f"{key} is {value_at(space.base, key)}"
-            for key, values in parameter.when
-            if key not in {p.key for p in space.parameters}
-            and value_at(space.base, key) not in values
-        ]
-        if unmet:
-            line = file.line_of(("parameters", parameter.key))
-            rule = f"is never drawn, because {' and '.join(unmet)}; remove it or mend the condition"
-            mistakes.append(Mistake(file.name, line, parameter.key, rule))
-    return mistakes or _drawn_mistakes(space, file)
-
-
-def _single_value_mistakes(
-    space: SearchSpace, parameter: Parameter, value: Any, file: YamlFile
-) -> list[Mistake]:
-    raw = space.base.model_dump(mode="json")
-    set_dotted(raw, parameter.key, value)
-    place = (file.name, file.line_of(("parameters", parameter.key)))
-    # Rules between keys are judged on whole draws: alone, a value may break one that its
-    # companions in the space would keep.
-    return [m for m in validate_keys(raw, lambda _: place)[1] if m.key == parameter.key]
-
-
-def _drawn_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
-    draw = RandomSuggester(seed=0)
-    mistakes: set[Mistake] = set()
-    searched = {parameter.key for parameter in space.parameters}
-    for _ in range(_NUM_PROBES):
-        params = space.suggest(draw)
-        raw = space.base.model_dump(mode="json")
-        for key, value in params.items():
-            set_dotted(raw, key, value)
-        for mistake in validate(raw, lambda _: (file.name, 0))[1]:
-            key = mistake.key if mistake.key in searched else "parameters"
-            path = ("parameters", key) if key in searched else ("parameters",)
-            message = mistake.message if key in searched else f"{mistake.key} {mistake.message}"
-            mistakes.add(Mistake(file.name, file.line_of(path), key, message))
-    # One example per key is enough: a space can break a rule in hundreds of ways.
-    first: dict[str, Mistake] = {}
-    for mistake in sorted(mistakes):
-        first.setdefault(mistake.key, mistake)
-    return list(first.values())
-
-
-class RandomSuggester:
-    """Draws at random, without Optuna: for checks before a study exists."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        """Any of ``choices``."""
-        return self._random.choice(choices)
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """A whole number of the grid, bounds included."""
-        return self._random.randrange(low, high + 1, step)
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None, log: bool
-    ) -> float:
-        """A number between the bounds."""
-        if step is not None:
-            return low + step * self._random.randint(0, round((high - low) / step))
-        return self._random.uniform(low, high)
+            mistakes.append(Mistake(file.name, line, key, rule))
+    return raw

@@ -9,12 +9,23 @@ from slrtune.config.search_space import Parameter
 from slrtune.config.validate import suggestion
 
 _FIELDS = ("choices", "low", "high", "step", "log", "when")
+# What a trial is judged by must be the same for all, and what it cannot change has no effect.
+_SEARCHABLE = (
+    "model", "training",
+    "data.num_frames", "data.image_size", "data.train_sampling", "data.augmentation",
+)  # fmt: skip
 
 
 def spec_mistakes(key: str, spec: Any, known: set[str]) -> Iterator[str]:
     """What is wrong with the range of ``key``, one rule at a time."""
     if key not in known:
         yield "is not a known experiment key" + suggestion(key)
+        return
+    if not f"{key}.".startswith(tuple(f"{name}." for name in _SEARCHABLE)):
+        yield (
+            "cannot be searched: trials would not be comparable, or it has no effect on a trial; "
+            f"set it in the experiment (what can: {', '.join(_SEARCHABLE)})"
+        )
         return
     if not isinstance(spec, dict):
         yield f"must be a range such as {{low: 1, high: 4}} or {{choices: [1, 2]}}, but is {spec!r}"
@@ -58,6 +69,11 @@ def _range_mistakes(spec: dict[str, Any]) -> Iterator[str]:
             yield "cannot have both step and log: true; remove one"
         if spec["step"] <= 0:
             yield f"must have step > 0, but {spec['step']:g}"
+        elif isinstance(low, int) and isinstance(high, int) and not isinstance(spec["step"], int):
+            yield (
+                f"must have a whole step between whole bounds, but {spec['step']:g}; "
+                f"write low: {low}.0 for a range of fractions"
+            )
 
 
 def _when_mistakes(when: Any, known: set[str]) -> Iterator[str]:

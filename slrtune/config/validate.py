@@ -8,32 +8,38 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from slrtune.config.errors import ConfigError, Mistake
+from slrtune.config.errors import ConfigError, Mistake, file_error
 from slrtune.config.experiment import Experiment, broken_rules
-from slrtune.config.yaml_file import KeyPath, parse_yaml, read_yaml
+from slrtune.config.overrides import Overrides, set_dotted
+from slrtune.config.paths import absolute
+from slrtune.config.yaml_file import KeyPath, read_yaml
 
 Place = Callable[[KeyPath], tuple[str, int]]
 
 
-def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+def load_experiment(path: Path, overrides: Overrides | None = None) -> Experiment:
     """Read, override and validate an experiment file.
+
+    Paths in it may be relative to the current folder; in the result they are absolute.
 
     Args:
         path: the YAML file.
-        overrides: dotted key -> value, as given by ``--set``; they win over the file.
+        overrides: settings that win over the file.
 
     Raises:
         ConfigError: with every mistake of the file and the overrides at once.
     """
+    overrides = overrides or Overrides()
     file = read_yaml(path)
-    overrides = overrides or {}
-    raw = copy.deepcopy(file.data)
-    mistakes = list(file.mistakes)
-    for key, value in overrides.items():
+    if "parameters" in file.data:
+        rule = "is a search space, not an experiment; search it with `slrtune sweep`"
+        raise file_error(path, rule)
+    raw = dict(file.data)
+    mistakes = [*file.mistakes, *overrides.mistakes]
+    for key, value in overrides.values.items():
         try:
             set_dotted(raw, key, value)
         except KeyError as error:
@@ -41,27 +47,41 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
     raw.setdefault("name", path.stem)
 
     def place(loc: KeyPath) -> tuple[str, int]:
-        dotted = ".".join(loc)
-        if any(dotted == key or dotted.startswith(key + ".") for key in overrides):
-            return "--set", 0
-        return file.name, file.line_of(loc)
+        return ("--set", 0) if overrides.covers(".".join(loc)) else (file.name, file.line_of(loc))
 
-    experiment, found = validate(raw, place)
+    experiment, found = validate(raw, place, check_paths=True)
     if mistakes or found:
         raise ConfigError([*mistakes, *found])
     assert experiment is not None
-    return experiment
+    return _with_absolute_paths(experiment)
 
 
-def validate(raw: Mapping[str, Any], place: Place) -> tuple[Experiment | None, list[Mistake]]:
+def _with_absolute_paths(experiment: Experiment) -> Experiment:
+    data = experiment.data
+    paths = {name: getattr(data, name) for name in ("root", "annotations", "cache_dir")}
+    given = {name: absolute(path) for name, path in paths.items() if path is not None}
+    return experiment.model_copy(
+        update={
+            "data": data.model_copy(update=given),
+            "runs_dir": absolute(experiment.runs_dir),
+        }
+    )
+
+
+def validate(
+    raw: Mapping[str, Any], place: Place, *, check_paths: bool = False
+) -> tuple[Experiment | None, list[Mistake]]:
     """Validate ``raw``; mistakes of single keys and of rules between keys come together.
 
     Rules between keys are judged on the configuration with its wrong keys put back to their
     defaults, and only reported where no wrong key takes part in them.
+
+    Args:
+        check_paths: whether the data must be there, now and on this machine.
     """
     experiment, mistakes = validate_keys(raw, place)
     wrong = {mistake.key for mistake in mistakes}
-    for broken in broken_rules(experiment):
+    for broken in broken_rules(experiment, check_paths=check_paths):
         keys = (broken.key, *broken.others)
         if not wrong.intersection(keys):
             where = next((key for key in keys if _is_given(raw, key)), broken.key)
@@ -91,27 +111,22 @@ def validate_keys(raw: Mapping[str, Any], place: Place) -> tuple[Experiment, lis
     return Experiment.model_validate(repaired), mistakes
 
 
-def set_dotted(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set ``a.b.c`` in nested mappings, making those that are missing.
-
-    Raises:
-        KeyError: a value that is not a mapping stands in the way.
-    """
-    *parents, last = key.split(".")
-    node = raw
-    for depth, part in enumerate(parents):
-        child = node.setdefault(part, {})
-        if child is None:
-            child = node[part] = {}
-        if not isinstance(child, dict):
-            where = ".".join(parents[: depth + 1])
-            raise KeyError(f"cannot be set, because {where} is a single value; correct the key")
-        node = child
-    node[last] = value
+def with_params(base: Experiment, params: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` as a plain mapping, with a trial's parameters (dotted key -> value) set."""
+    raw = base.model_dump(mode="json")
+    for key, value in params.items():
+        set_dotted(raw, key, value)
+    return raw
 
 
 def experiment_from_dict(raw: Mapping[str, Any], source: str) -> Experiment:
-    """Validate a plain mapping, such as a resolved configuration or a trial's parameters."""
+    """Validate a plain mapping, such as a resolved configuration with a trial's parameters.
+
+    Whether its paths exist is not looked at: it may be read on another machine, or years later.
+
+    Raises:
+        ConfigError: with every mistake; ``source`` stands for the file.
+    """
     experiment, mistakes = validate(raw, lambda _: (source, 0))
     if experiment is None:
         raise ConfigError(mistakes)
@@ -179,26 +194,3 @@ def _is_given(raw: Mapping[str, Any], key: str) -> bool:
             return False
         node = node[part]
     return True
-
-
-def read_overrides(pairs: list[str]) -> dict[str, Any]:
-    """Parse ``--set key=value`` pairs; values are YAML.
-
-    Raises:
-        ConfigError: pairs without ``=`` or values that are not YAML.
-    """
-    overrides: dict[str, Any] = {}
-    mistakes: list[Mistake] = []
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            rule = "must look like key=value, such as training.max_epochs=20"
-            mistakes.append(Mistake("--set", 0, pair, rule))
-            continue
-        try:
-            overrides[key.strip()] = parse_yaml(text)
-        except yaml.YAMLError:
-            mistakes.append(Mistake("--set", 0, key, f"has a value that is no YAML: {text!r}"))
-    if mistakes:
-        raise ConfigError(mistakes)
-    return overrides

@@ -16,10 +16,19 @@ KeyPath = tuple[str, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading (no object construction), with 1e-4 as a number.
+    """Safe loading (no object construction), with 1e-4 as a number and every key as text.
 
-    YAML 1.1, which PyYAML follows, reads it as text: everyone who writes learning rates trips.
+    YAML 1.1, which PyYAML follows, reads 1e-4 as text: everyone who writes learning rates trips.
+    No setting has a number as its key: as text, it is told as an unknown key at its line.
     """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A dict whose scalar keys are what stands in the file."""
+        self.flatten_mapping(node)  # merge keys (<<) first: they are no keys of their own
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                key_node.tag = self.DEFAULT_SCALAR_TAG
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -33,9 +42,42 @@ def parse_yaml(text: str) -> Any:
     """The value of a YAML text.
 
     Raises:
-        yaml.YAMLError: the text is not YAML.
+        yaml.YAMLError: the text is not YAML, or has an anchor that contains itself.
+        ValueError: a date or number that does not exist.
     """
-    return yaml.load(text, Loader=_Loader)
+    return _construct(_compose(text))
+
+
+def _compose(text: str) -> yaml.Node | None:
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+        if root is not None:
+            _refuse_loops(root, frozenset(), set())
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    return root
+
+
+def _construct(root: yaml.Node | None) -> Any:
+    return None if root is None else _Loader("").construct_document(root)
+
+
+def _refuse_loops(node: yaml.Node, above: frozenset[int], done: set[int]) -> None:
+    if id(node) in above:
+        raise yaml.MarkedYAMLError(
+            problem="an anchor must not contain itself", problem_mark=node.start_mark
+        )
+    if id(node) in done or isinstance(node, yaml.ScalarNode):
+        return
+    for child in _children(node):
+        _refuse_loops(child, above | {id(node)}, done)
+    done.add(id(node))
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value)
 
 
 @dataclass
@@ -74,8 +116,11 @@ def read_yaml(path: Path) -> YamlFile:
     except (OSError, UnicodeDecodeError) as error:
         raise file_error(path, f"cannot be read: {error}") from None
     try:
-        root = yaml.compose(text, Loader=_Loader)
-        data = parse_yaml(text)
+        root = _compose(text)
+        result = YamlFile(str(path), {})
+        if root is not None:
+            _note_lines(root, (), result, set())
+        data = _construct(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         rule = f"is not valid YAML: {error.problem}; mend this line"
@@ -86,13 +131,15 @@ def read_yaml(path: Path) -> YamlFile:
         data = {}
     if not isinstance(data, dict):
         raise file_error(path, f"must hold `key: value` lines, but holds a {type(data).__name__}")
-    result = YamlFile(str(path), data)
-    if root is not None:
-        _note_lines(root, (), result)
+    result.data = data
     return result
 
 
-def _note_lines(node: yaml.Node, path: KeyPath, result: YamlFile) -> None:
+def _note_lines(node: yaml.Node, path: KeyPath, result: YamlFile, noted: set[int]) -> None:
+    # An alias is noted where its anchor stands: aliases of aliases would never end.
+    if id(node) in noted:
+        return
+    noted.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key_node, value_node in node.value:
@@ -103,8 +150,8 @@ def _note_lines(node: yaml.Node, path: KeyPath, result: YamlFile) -> None:
                 result.mistakes.append(Mistake(result.name, line, ".".join((*path, key)), rule))
             seen.add(key)
             result.lines[(*path, key)] = line
-            _note_lines(value_node, (*path, key), result)
+            _note_lines(value_node, (*path, key), result, noted)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             result.lines[(*path, str(position))] = item.start_mark.line + 1
-            _note_lines(item, (*path, str(position)), result)
+            _note_lines(item, (*path, str(position)), result, noted)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-TrialState = Literal["waiting", "running", "completed", "pruned", "error", "interrupted"]
+Outcome = Literal["completed", "pruned", "error", "interrupted"]
+TrialState = Outcome | Literal["waiting", "running"]
 
 
 @dataclass
@@ -92,7 +93,10 @@ class SweepBoard:
 
 
 def best_of(rows: Iterable[TrialRow]) -> TrialRow | None:
-    """Highest best validation top-1; the lower validation loss among equals."""
+    """Highest validation top-1 of any epoch; the lower validation loss there among equals.
+
+    How a trial ended does not matter: the accuracy was measured, and its checkpoint is kept.
+    """
     scored = [row for row in rows if "best_val_top1" in row.metrics]
     if not scored:
         return None
@@ -100,6 +104,6 @@ def best_of(rows: Iterable[TrialRow]) -> TrialRow | None:
         scored,
         key=lambda row: (
             row.metrics["best_val_top1"],
-            -row.metrics.get("val_loss", float("inf")),
+            -row.metrics.get("best_val_loss", float("inf")),
         ),
     )

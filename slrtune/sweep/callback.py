@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Protocol
 
 from ray import tune
@@ -29,6 +32,9 @@ class SweepWatcher(Protocol):
     def on_tick(self, board: SweepBoard) -> None:
         """Something may have changed; several times a second."""
 
+    def on_interrupt(self) -> None:
+        """The user pressed Ctrl-C for the first time."""
+
 
 class SweepCallback(tune.Callback):
     """Keeps the board true. An error in a watcher is logged: it must never end a sweep."""
@@ -39,6 +45,19 @@ class SweepCallback(tune.Callback):
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks with the tuner; screens and open files stay here.
         return SweepCallback, (SweepBoard(self._board.name, 0, 0), ())
+
+    def setup(self, **info: Any) -> None:
+        """Tune's hook, called once its Ctrl-C handler is in place: announce, then let it act."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+
+            def announce(number: int, frame: FrameType | None) -> None:
+                self._tell(lambda watcher: watcher.on_interrupt())
+                handler(number, frame)
+
+            signal.signal(signal.SIGINT, announce)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune's hook."""

@@ -14,6 +14,7 @@ import ray.train
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from slrtune.cluster.resources import TrialShare
+from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.validate import experiment_from_dict
 from slrtune.sweep.trainable import TRIAL_FOLDER
@@ -48,17 +49,12 @@ def torch_trainer(
     loop_config: dict[str, Any], share: TrialShare, folder: Path, max_failures: int
 ) -> Any:
     """Ray Train's trainer of one trial; its reports go to Tune."""
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
     return TorchTrainer(
         _train_once,
         train_loop_config=loop_config,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=share.num_workers,
-            use_gpu=share.gpus_per_worker > 0,
-            resources_per_worker=share.worker_resources,
-        ),
-        torch_config=TorchConfig(backend="nccl" if share.gpus_per_worker else "gloo"),
+        **share.train_configs(),
         run_config=ray.train.RunConfig(
             name="ray_train",
             storage_path=str(folder),
@@ -75,13 +71,19 @@ def _train_once(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(config["num_threads"])
     experiment = experiment_from_dict(config["experiment"], f"trial {config['number']}")
-    figures = {"number": config["number"], "max_epochs": experiment.training.max_epochs}
+    last = {"number": config["number"], "max_epochs": experiment.training.max_epochs}
 
     def report(metrics: dict[str, float]) -> bool:
-        ray.train.report({**figures, **metrics})
+        last.update(metrics)
+        ray.train.report(dict(last))  # a barrier: every rank calls it, rank 0's figures count
         return True  # the plain pattern stops a trial by killing it
 
-    summary = train_trial(experiment, Path(config["folder"]), report)
-    if summary.last_epoch < experiment.training.max_epochs:
+    try:
+        train_trial(experiment, Path(config["folder"]), report)
+    except UserError as error:
+        # the same mistake again would be no better: an outcome, not a failure to retry
+        ray.train.report({**last, "outcome": "error", "error": f"UserError: {error}"})
+        return
+    if last["epoch"] < last["max_epochs"]:
         # its own patience ended it, not the scheduler
-        ray.train.report({**figures, **summary.best, "outcome": "completed"})
+        ray.train.report({**last, "outcome": "completed"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,14 @@ from optuna.trial import TrialState
 
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
-from slrtune.config.validate import experiment_from_dict, set_dotted
+from slrtune.config.json_file import read_json
+from slrtune.config.validate import experiment_from_dict, with_params
 from slrtune.sweep.board import TrialRow, best_of
-from slrtune.sweep.searcher import STUDY_FILE, open_storage
+from slrtune.sweep.searcher import LAST_REPORT, STUDY_FILE, open_storage
 from slrtune.sweep.trainable import TRIAL_FOLDER
+
+PLAN_FILE = "sweep.json"
+_MAX_STEM = 90  # leaves room in a run's name
 
 
 @dataclass(frozen=True)
@@ -45,59 +48,69 @@ class SweepResults:
 
     def experiment(self, row: TrialRow) -> Experiment:
         """The trial's whole configuration."""
-        raw = self.base.model_dump(mode="json")
-        for key, value in row.params.items():
-            set_dotted(raw, key, value)
-        return experiment_from_dict(raw, f"trial {row.number}")
+        return experiment_from_dict(with_params(self.base, row.params), f"trial {row.number}")
 
 
 def read_results(folder: Path) -> SweepResults:
-    """Read a sweep's folder.
+    """Read a sweep's folder, also one that was renamed, copied, or whose data are gone.
 
     Raises:
-        UserError: it is no sweep's folder.
+        UserError: it is no sweep's folder, or a damaged one.
     """
-    plan_file = folder / "sweep.json"
+    plan_file = folder / PLAN_FILE
     if not plan_file.exists() or not (folder / STUDY_FILE).exists():
         raise UserError(
-            f"{folder}: is not the folder of a sweep (no sweep.json and {STUDY_FILE} in it); "
+            f"{folder}: is not the folder of a sweep (no {PLAN_FILE} and {STUDY_FILE} in it); "
             "name one that `slrtune sweep` wrote, such as runs/<sweep>"
         )
-    plan = json.loads(plan_file.read_text(encoding="utf-8"))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder))
-    trials = study.get_trials(deepcopy=False)
+    base = experiment_from_dict(read_json(plan_file, "experiment")["experiment"], str(plan_file))
+    trials = _read_study(folder).get_trials(deepcopy=False)
     rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
     rows.sort(key=_rank)
-    return SweepResults(folder, experiment_from_dict(plan["experiment"], str(plan_file)), rows)
+    return SweepResults(folder, base, rows)
 
 
-def write_best(results: SweepResults) -> tuple[Path, Path] | None:
+def _read_study(folder: Path) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = open_storage(folder)
+        # By what it is called in the file: the folder may have been renamed.
+        names = optuna.get_all_study_names(storage)
+        if len(names) == 1:
+            return optuna.load_study(study_name=names[0], storage=storage)
+        problem = f"holds {len(names)}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"cannot be read ({type(error).__name__}: {error})"
+    raise UserError(
+        f"{folder / STUDY_FILE}: must hold one study, but {problem}; it is damaged, or its sweep "
+        "ended before it began: restore it, or remove the folder and sweep again"
+    )
+
+
+def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
     """Write ``best.yaml`` and ``best.pt`` beside the study.
 
     Returns:
-        Their paths; None if no trial reported anything.
+        Their paths, None for a checkpoint that is no longer there; None for both if no trial
+        reported anything.
     """
     best = results.best
     if best is None:
         return None
-    experiment = results.experiment(best)
-    config = experiment.model_dump(mode="json", exclude_defaults=True)
-    config["name"] = f"{results.folder.name}-best"
-    config["model"] = {
-        "name": experiment.model.name,
-        experiment.model.name: experiment.model.section.model_dump(mode="json"),
-    }
-    config.pop("sweep", None)
     best_yaml = results.folder / "best.yaml"
-    accuracy = best.metrics["best_val_top1"]
     header = (
         f"# Best of {len(results.rows)} trials of {results.folder.name}: trial {best.number}, "
-        f"validation top-1 {accuracy:.1%}.\n# slrtune train {best_yaml.name}\n"
+        f"validation top-1 {best.metrics['best_val_top1']:.1%}.\n"
+        f"# slrtune train {best_yaml.name}\n"
     )
-    best_yaml.write_text(header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    best_checkpoint = results.folder / "best.pt"
+    config = _to_train_again(results.experiment(best), results.folder.name)
+    best_yaml.write_text(
+        header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
     source = results.trial_folder(best) / "checkpoints" / "best.pt"
+    if not source.exists():
+        return best_yaml, None
+    best_checkpoint = results.folder / "best.pt"
     # Written beside and renamed: a reader never sees half a file.
     partial = best_checkpoint.with_suffix(".partial")
     shutil.copyfile(source, partial)
@@ -105,16 +118,28 @@ def write_best(results: SweepResults) -> tuple[Path, Path] | None:
     return best_yaml, best_checkpoint
 
 
+def _to_train_again(experiment: Experiment, sweep: str) -> dict[str, Any]:
+    config = experiment.model_dump(mode="json", exclude_defaults=True)
+    config["name"] = f"{sweep[:_MAX_STEM]}-best"
+    config["model"] = {
+        "name": experiment.model.name,
+        experiment.model.name: experiment.model.section.model_dump(mode="json"),
+    }
+    config.pop("sweep", None)
+    return config
+
+
 def _row(trial: optuna.trial.FrozenTrial) -> TrialRow:
     attributes: dict[str, Any] = dict(trial.user_attrs)
-    outcome = attributes.pop("outcome", "interrupted")
-    return TrialRow(trial.number, dict(trial.params), outcome, attributes)
+    metrics = {**attributes.pop(LAST_REPORT, {}), **attributes}
+    outcome = metrics.pop("outcome", "interrupted")
+    return TrialRow(trial.number, dict(trial.params), outcome, metrics)
 
 
 def _rank(row: TrialRow) -> tuple[float, float, int]:
     metrics = row.metrics
     return (
         -metrics.get("best_val_top1", float("-inf")),
-        metrics.get("val_loss", float("inf")),
+        metrics.get("best_val_loss", float("inf")),
         row.number,
     )

@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from slrtune.cluster.resources import TrialShare
-from slrtune.cluster.worker_groups import WorkerGroups
+from slrtune.cluster.worker_groups import ON_HEAD, WorkerGroups
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.board import SweepBoard
@@ -24,9 +24,6 @@ from slrtune.sweep.searcher import OBJECTIVE, TruthfulSearch
 from slrtune.sweep.trainable import TRIAL_FOLDER, WarmTrial
 
 _logger = logging.getLogger(__name__)
-
-# Tune's trials only wait for reports: they run beside the head and must take no worker's CPU.
-_TRIAL_RESOURCES = [{"node:__internal_head__": 0.001}]
 
 
 @dataclass(frozen=True)
@@ -61,17 +58,23 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
     """
     searcher = TruthfulSearch(plan.space, plan.sweep, plan.folder)
     callback = SweepCallback(board, watchers)
-    if plan.isolate_trials:
-        trainable = plain_trial(plan.space, plan.folder, plan.share)
+    try:
+        if plan.isolate_trials:
+            _fit(plan, plain_trial(plan.space, plan.folder, plan.share), searcher, callback)
+        else:
+            _fit_on_warm_groups(plan, searcher, callback)
+    finally:
+        num_cut_off = searcher.close_open_trials()
+    return num_cut_off == 0
+
+
+def _fit_on_warm_groups(plan: SweepPlan, searcher: TruthfulSearch, callback: SweepCallback) -> None:
+    recycle_after = plan.sweep.max_trials_per_group
+    with WorkerGroups(plan.share, plan.folder / "ray_train", recycle_after) as groups:
+        trainable = tune.with_parameters(
+            WarmTrial, exchange=groups.exchange, space=plan.space, folder=plan.folder
+        )
         _fit(plan, trainable, searcher, callback)
-    else:
-        recycle_after = plan.sweep.max_trials_per_group
-        with WorkerGroups(plan.share, plan.folder / "ray_train", recycle_after) as groups:
-            trainable = tune.with_parameters(
-                WarmTrial, exchange=groups.exchange, space=plan.space, folder=plan.folder
-            )
-            _fit(plan, trainable, searcher, callback)
-    return searcher.close_open_trials() == 0
 
 
 def make_scheduler(sweep: SweepConfig, max_epochs: int) -> TrialScheduler:
@@ -95,17 +98,19 @@ def asha_rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
         return []
     grace, factor = sweep.asha.first_rung(max_epochs), sweep.asha.reduction_factor
     count = int(math.log((max_epochs + 1) / grace) / math.log(factor)) + 1
-    return [round(grace * factor**k) for k in range(count)]
+    # A trial at its last epoch is done: nothing is left to stop.
+    rungs = [math.ceil(grace * factor**k) for k in range(count)]
+    return [rung for rung in rungs if rung < max_epochs]
 
 
 def _fit(
     plan: SweepPlan, trainable: Any, searcher: TruthfulSearch, callback: SweepCallback
 ) -> None:
     tuner = tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory(_TRIAL_RESOURCES)),
+        tune.with_resources(trainable, tune.PlacementGroupFactory([ON_HEAD])),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=make_scheduler(plan.sweep, plan.space.base.training.max_epochs),
+            scheduler=make_scheduler(plan.sweep, plan.space.max_epochs),
             num_samples=plan.sweep.max_trials,
             max_concurrent_trials=plan.share.num_concurrent,
             reuse_actors=not plan.isolate_trials,

@@ -12,7 +12,7 @@ import logging
 import math
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -23,16 +23,18 @@ from ray.tune.search.optuna import OptunaSearch
 
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import SweepConfig
+from slrtune.sweep.board import Outcome
 
 _logger = logging.getLogger(__name__)
 
 OBJECTIVE = "best_val_top1"
 STUDY_FILE = "study.log"
-Outcome = Literal["completed", "pruned", "error", "interrupted"]
-# Figures of a trial's last report that are kept in the study.
+# User attribute with a trial's figures so far; at its end they become attributes of their own.
+LAST_REPORT = "last_report"
+# Figures of a trial that are kept in the study.
 _KEPT = (
-    "epoch", "val_top1", "val_top5", "best_val_top1", "val_loss", "train_loss",
-    "peak_memory_gib", "clips_per_s", "train_s", "total_s", "num_parameters", "error",
+    "epoch", "max_epochs", "best_val_top1", "best_val_top5", "best_val_loss", "peak_memory_gib",
+    "clips_per_s", "total_s", "num_parameters", "outcome", "error",
 )  # fmt: skip
 
 
@@ -62,7 +64,9 @@ class TruthfulSearch(OptunaSearch):
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """A trial's number and parameters, as Tune's trial configuration."""
-        ot_trial = self._ot_trials.setdefault(trial_id, self._ot_study.ask())
+        if trial_id not in self._ot_trials:
+            self._ot_trials[trial_id] = self._ot_study.ask()
+        ot_trial = self._ot_trials[trial_id]
         return {"number": ot_trial.number, "params": self._search_space.suggest(ot_trial)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -72,6 +76,8 @@ class TruthfulSearch(OptunaSearch):
         # A trial's end repeats its last epoch, which Optuna would warn about.
         if OBJECTIVE in result and result["epoch"] not in self._reported(ot_trial):
             ot_trial.report(result[OBJECTIVE], int(result["epoch"]))
+            # With every epoch: what a trial has reached must outlive a driver that is killed.
+            ot_trial.set_user_attr(LAST_REPORT, _kept(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -80,11 +86,13 @@ class TruthfulSearch(OptunaSearch):
         if trial_id in self._completed_trials:
             return
         self._completed_trials.add(trial_id)
-        result = result or {}
+        # Tune has no result for a trial whose actor died.
+        result = result or self._last_results.get(trial_id, {})
         self.on_trial_result(trial_id, result)
         ot_trial = self._ot_trials[trial_id]
         outcome = outcome_of(result, is_error=error)
-        self._note(ot_trial, outcome, result)
+        for name, value in {**_kept(result), "outcome": outcome}.items():
+            ot_trial.set_user_attr(name, value)
         if outcome == "completed":
             self._ot_study.tell(ot_trial, result[OBJECTIVE])
         else:
@@ -101,18 +109,16 @@ class TruthfulSearch(OptunaSearch):
         open_ids = self._ot_trials.keys() - self._completed_trials
         for trial_id in sorted(open_ids):
             ot_trial = self._ot_trials[trial_id]
-            self._note(ot_trial, "interrupted", self._last_results.get(trial_id, {}))
+            ot_trial.set_user_attr("outcome", "interrupted")
             self._ot_study.tell(ot_trial, state=TrialState.FAIL)
         return len(open_ids)
 
-    def _note(self, ot_trial: optuna.Trial, outcome: Outcome, result: dict[str, Any]) -> None:
-        ot_trial.set_user_attr("outcome", outcome)
-        for name in _KEPT:
-            if name in result:
-                ot_trial.set_user_attr(name, result[name])
-
     def _reported(self, ot_trial: optuna.Trial) -> dict[int, float]:
         return self._ot_study.get_trials(deepcopy=False)[ot_trial.number].intermediate_values
+
+
+def _kept(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in _KEPT if name in result}
 
 
 def outcome_of(result: dict[str, Any], *, is_error: bool) -> Outcome:

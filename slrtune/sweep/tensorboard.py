@@ -23,12 +23,13 @@ TENSORBOARD_FOLDER = "tensorboard"
 # What one compares trials by, in the HParams table.
 _COMPARED = {
     "best_val_top1": "best val top-1",
-    "val_top5": "val top-5",
+    "best_val_top5": "top-5 there",
     "peak_memory_gib": "peak memory (GiB)",
     "clips_per_s": "clips/s",
 }
 _SCALARS = (
-    "train_loss", "val_loss", "val_top1", "val_top5", "best_val_top1", "learning_rate",
+    "train_loss", "val_loss", "val_top1", "val_top5", "best_val_top1", "best_val_top5",
+    "learning_rate",
     "peak_memory_gib", "clips_per_s", "data_wait", "epoch_s",
 )  # fmt: skip
 _STATUS = {
@@ -104,6 +105,9 @@ class TensorBoardWatcher:
 
     def on_tick(self, board: SweepBoard) -> None:
         """Nothing: what is written is flushed at once."""
+
+    def on_interrupt(self) -> None:
+        """Nothing: the trials' ends are written as they come."""
 
 
 def _columns(space: SearchSpace) -> Summary:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from slrtune.config.errors import UserError
+
 Result = TypeVar("Result")
 
 
@@ -87,19 +89,21 @@ def from_rank_zero(action: Callable[..., Result], *args: Any) -> Result:
     """
     if not is_distributed():
         return action(*args)
-    outcome: list[Any] = [None, None]
+    outcome: list[Any] = [None, None, False]
     error: Exception | None = None
     if rank() == 0:
         try:
             outcome[0] = action(*args)
         except Exception as caught:
             error = caught
-            outcome[1] = f"{type(caught).__name__}: {caught}"
+            outcome[2] = isinstance(caught, UserError)
+            outcome[1] = str(caught) if outcome[2] else f"{type(caught).__name__}: {caught}"
     dist.broadcast_object_list(outcome, src=0)
     if error is not None:
         raise error
     if outcome[1] is not None:
-        raise RuntimeError(f"rank 0 failed: {outcome[1]}")
+        # whichever rank is heard first, a mistake of the user reads the same
+        raise UserError(outcome[1]) if outcome[2] else RuntimeError(f"rank 0 failed: {outcome[1]}")
     result: Result = outcome[0]
     return result
 

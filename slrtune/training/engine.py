@@ -26,7 +26,8 @@ from slrtune.training.seeding import seed_everything
 from slrtune.training.stepper import Stepper
 
 ReportFn = Callable[[dict[str, float]], bool]
-"""Called on rank 0 with the metrics of each epoch; True = go on, False = stop the trial."""
+"""Called on every rank with the metrics of each epoch, of which clips/s and times differ between
+ranks; answers the same on all: True = go on, False = stop the trial."""
 
 
 class Trainer:
@@ -75,13 +76,13 @@ class Trainer:
             TrainingDivergedError: too many steps in a row were not finite.
             UserError: the checkpoint cannot be continued.
         """
-        is_going_on = self.report(report) if self.resume() else True
+        is_going_on = report(dict(self.history[-1])) if self.resume() else True
         while is_going_on and not self.is_finished:
             trained = self.train_epoch()
             validated = self.validate()
             self.record_epoch({**trained, **validated})
             self.save_checkpoint()
-            is_going_on = self.report(report)
+            is_going_on = report(dict(self.history[-1]))
         return not self.is_finished
 
     @property
@@ -172,12 +173,8 @@ class Trainer:
             "num_skipped_steps": self.stepper.num_skipped_steps,
         }
         self.history.append(metrics)
-        metrics["best_val_top1"] = self.best["val_top1"]
-
-    def report(self, report: ReportFn) -> bool:
-        """Rank 0 reports the last epoch; every rank hears whether to go on."""
-        # no lambda: a failed report's traceback would keep its closure, and so the model, alive
-        return distributed.from_rank_zero(report, dict(self.history[-1]))
+        for name in ("val_top1", "val_top5", "val_loss"):
+            metrics[f"best_{name}"] = self.best[name]
 
     def save_checkpoint(self) -> None:
         """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone."""

@@ -54,7 +54,7 @@ def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> Trial
     Args:
         experiment: data, model and training settings.
         folder: the trial's folder; checkpoints go to ``folder/checkpoints``. Shared by workers.
-        report: called on rank 0 after each epoch; returns whether to go on.
+        report: called on every rank after each epoch; returns whether to go on, the same on all.
 
     Raises:
         UserError: the data or the checkpoint cannot be used.

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import string
 from pathlib import Path
 
 import pytest
 
+from slrtune.cli.main import app
+from slrtune.cli.run_training import run
+from slrtune.config.errors import UserError
+from slrtune.config.overrides import read_overrides
+from slrtune.config.validate import load_experiment
 from tests.cli_process import run_slrtune
+
+
+def refusal_of(arguments: list[str]) -> str:
+    """The message of a command that refuses its input, run in this process."""
+    with pytest.raises(UserError) as caught:
+        app(arguments, standalone_mode=False)
+    return str(caught.value)
 
 
 def test_help_teaches_and_lists_the_commands(tmp_path: Path) -> None:
@@ -33,15 +47,6 @@ def test_three_mistakes_come_at_once_with_exit_code_2_and_no_traceback(
     ]  # fmt: skip
 
 
-def test_an_empty_split_is_refused_by_name(tmp_path: Path, colors_experiment: Path) -> None:
-    code, output = run_slrtune(
-        ["train", str(colors_experiment), "--set", "data.val_split=dev"], tmp_path
-    )
-    assert code == 2
-    assert "'dev'" in output
-    assert "Traceback" not in output
-
-
 def test_an_undecodable_video_is_listed_with_its_reason(tmp_path: Path, colors_root: Path) -> None:
     root = shutil.copytree(colors_root, tmp_path / "videos")
     (root / "train" / "red" / "broken.mp4").write_bytes(b"")
@@ -55,6 +60,95 @@ def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
     code, output = run_slrtune(["results", "nothing"], tmp_path)
     assert code == 2
     assert "is not the folder of a sweep" in output
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_file_of_the_other_kind_is_told_with_its_command(tmp_path: Path, command: str) -> None:
+    (tmp_path / "sweep.yaml").write_text("training: {max_epochs: 3}\n")
+    (tmp_path / "train.yaml").write_text("parameters: {training.seed: {low: 0, high: 9}}\n")
+    other = {"train": "sweep", "sweep": "train"}[command]
+    assert f"`slrtune {other}" in refusal_of([command, str(tmp_path / f"{command}.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["results", ""], "is empty"),
+        (["results", "x" * 5000], "cannot be read"),
+        (["data", "index", ".", "--out", "folder"], "is a folder"),
+        (["data", "index", ".", "--out", "absent/clips.parquet"], "there is no absent"),
+        (["data", "preview", "folder"], "is a folder"),
+        (["data", "synth", "file/letters", "--words", "A"], "Not a directory"),
+        (["data", "synth", "letters", "--words", ""], "1 to 40 letters"),
+        (["train", "e.yaml", "--name", "a/b"], "must be a plain folder name"),
+        (["train", "e.yaml", "--name", ".."], "must be a plain folder name"),
+        (["train", "e.yaml", "--name", "x" * 101], "at most 100 characters"),
+        (["train", "e.yaml", "--set", "runs_dir=file"], "runs_dir: must be a folder"),
+        (["train", "e.yaml", "--set", "runs_dir=file/runs"], "runs_dir: must be a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_or_read_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], rule: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "e.yaml").write_text("")
+    assert rule in refusal_of(arguments)
+    assert not (tmp_path / ".cache").exists()
+
+
+def test_synth_renders_every_letter_unless_words_are_given(tmp_path: Path) -> None:
+    small = ["--signers", "3", "--size-px", "64"]
+    for options, labels in {(): string.ascii_uppercase, ("--words", "a,B"): "AB"}.items():
+        out = tmp_path / f"letters-{len(labels)}"
+        code, output = run_slrtune(["data", "synth", str(out), *small, *options], tmp_path)
+        assert code == 0, output
+        assert sorted(folder.name for folder in (out / "train").iterdir()) == list(labels)
+
+
+def test_an_empty_split_is_refused_by_name_and_can_be_corrected(
+    tmp_path: Path, colors_experiment: Path
+) -> None:
+    folder = tmp_path / "runs" / "colors"
+    train = ["train", str(colors_experiment), "--set"]
+    code, output = run_slrtune([*train, "data.val_split=dev"], tmp_path)
+    assert (code, "Traceback" in output, "'dev'" in output) == (2, False, True), output
+    assert not (folder / "experiment.json").exists()
+    assert "'tests'" in refusal_of([*train, "data.val_split=tests"])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+@pytest.mark.parametrize("name", ["experiment.json", "summary.json"])
+def test_a_damaged_record_of_a_run_is_told_by_its_file(
+    tmp_path: Path, colors_experiment: Path, name: str, content: str
+) -> None:
+    experiment = load_experiment(colors_experiment)
+    folder = tmp_path / "runs" / "colors"
+    folder.mkdir(parents=True)
+    (folder / "experiment.json").write_text(experiment.model_dump_json())
+    (folder / "summary.json").write_text('{"best": {}}')
+    (folder / name).write_text(content)
+    with pytest.raises(UserError, match=name):
+        run(experiment, None, None)
+
+
+def test_a_finished_run_is_only_compared_by_what_its_weights_depend_on(
+    tmp_path: Path, colors_experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = load_experiment(colors_experiment)
+    folder = tmp_path / "runs" / "colors"
+    folder.mkdir(parents=True)
+    (folder / "experiment.json").write_text(experiment.model_dump_json())
+    best = {"epoch": 2, "val_top1": 0.5, "val_top5": 1.0}
+    record = {"best": best, "last_epoch": 4, "best_checkpoint": "best.pt"}
+    (folder / "summary.json").write_text(json.dumps(record))
+    more_trials = read_overrides(["sweep.max_trials=99"])
+    run(load_experiment(colors_experiment, more_trials), None, None)
+    assert "Best epoch 2 of 4" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"training\.seed: 42 -> 5"):
+        run(load_experiment(colors_experiment, read_overrides(["training.seed=5"])), None, None)
 
 
 def test_config_prints_defaults_and_meanings(tmp_path: Path) -> None:

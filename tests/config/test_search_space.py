@@ -8,8 +8,10 @@ import optuna
 import pytest
 
 from slrtune.config.errors import ConfigError
+from slrtune.config.overrides import Overrides
 from slrtune.config.search_space import SearchSpace
-from slrtune.config.search_space_file import RandomSuggester, load_search_space
+from slrtune.config.search_space_checks import RandomSuggester
+from slrtune.config.search_space_file import load_search_space
 
 _EXPERIMENT = "data: {image_size: 64}\ntraining: {max_epochs: 20}\n"
 
@@ -17,8 +19,8 @@ _EXPERIMENT = "data: {image_size: 64}\ntraining: {max_epochs: 20}\n"
 def load(folder: Path, text: str, **overrides: object) -> SearchSpace:
     (folder / "experiment.yaml").write_text(_EXPERIMENT)
     path = folder / "space.yaml"
-    path.write_text("experiment: experiment.yaml\n" + text)
-    return load_search_space(path, overrides=overrides)
+    path.write_text(text + "\nexperiment: experiment.yaml\n")
+    return load_search_space(path, overrides=Overrides(overrides))
 
 
 def mistakes_of(folder: Path, text: str) -> list[str]:
@@ -91,7 +93,7 @@ def test_mistakes_of_space_and_experiment_come_together(tmp_path: Path) -> None:
         ("parameters: {training.seed: {low: 1, high: 5}}\nparams: 1", "params is not a known key"),
         (
             "parameters: {training.seed: {low: 1, high: 5}}\npoints: [{training.seed: 9}]",
-            "must be between 1 and 5",
+            "must be a whole number between 1 and 5",
         ),
         (
             "parameters:\n  training.seed: {low: 1, high: 2, when: {training.max_epochs: 3}}\n"
@@ -99,6 +101,18 @@ def test_mistakes_of_space_and_experiment_come_together(tmp_path: Path) -> None:
             "depends on itself",
         ),
         ("points: []", "must list the searched keys"),
+        ("parameters: {training.seed: {low: 1, high: 5, step: 0.5}}", "must have a whole step"),
+        ("parameters: {training.seed: {choices: [1], when: {1: 2}}}", "has a condition on 1"),
+        (
+            "parameters: {model.timesformer.depth: {low: 1, high: 2}}",
+            "model.name must be timesformer, but is cnn_transformer",
+        ),
+        (
+            "parameters:\n  model.name: {choices: [cnn_transformer]}\n"
+            "  model.timesformer.depth: {low: 1, high: 2}\n",
+            "model.name must be timesformer, but is one of ['cnn_transformer']",
+        ),
+        ("data: {image_size: 64}\n", "is an experiment, not a search space"),
     ],
 )
 def test_a_bad_range_is_told_with_its_rule(tmp_path: Path, text: str, rule: str) -> None:
@@ -121,4 +135,107 @@ def test_shipped_search_spaces_have_no_mistakes(path: Path, tmp_path: Path) -> N
     annotations.write_text("{}")
     overrides = {"data.root": str(tmp_path), "data.annotations": str(annotations)}
     is_embedded = path.stem == "fingerspelling"
-    assert load_search_space(path, overrides={} if is_embedded else overrides).parameters
+    assert load_search_space(path, overrides=Overrides({} if is_embedded else overrides)).parameters
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sweep.max_trials", "resources.workers_per_trial", "runs_dir", "name", "data.source",
+        "data.root", "data.val_split", "data.split_seed",
+    ],
+)  # fmt: skip
+def test_a_key_that_makes_trials_incomparable_cannot_be_searched(tmp_path: Path, key: str) -> None:
+    found = mistakes_of(tmp_path, f"parameters: {{{key}: {{choices: [1, 2]}}}}")
+    assert len(found) == 1
+    assert f"{key} cannot be searched" in found[0]
+
+
+def test_what_a_model_sees_of_a_clip_can_be_searched(tmp_path: Path) -> None:
+    text = (
+        "parameters:\n  data.num_frames: {choices: [8, 16]}\n"
+        "  data.augmentation.rotation_degrees: {low: 0, high: 20}\n"
+    )
+    assert len(load(tmp_path, text).parameters) == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "longest"),
+    [("{low: 5, high: 30}", 30), ("{choices: [60, 10]}", 60), (None, 20)],
+)
+def test_the_longest_trial_is_known_before_any_is_drawn(
+    tmp_path: Path, spec: str | None, longest: int
+) -> None:
+    searched = f"training.max_epochs: {spec}" if spec else "training.seed: {low: 1, high: 5}"
+    assert load(tmp_path, f"parameters: {{{searched}}}").max_epochs == longest
+
+
+def test_an_overridden_key_leaves_the_points_too(tmp_path: Path) -> None:
+    text = (
+        "parameters: {training.seed: {low: 1, high: 5}, training.batch_size: {choices: [8, 16]}}\n"
+        "points: [{training.seed: 2, training.batch_size: 8}, {training.seed: 3}]\n"
+    )
+    assert load(tmp_path, text, **{"training.seed": 9}).points == ({"training.batch_size": 8},)
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"model.name": "timesformer"}, {"model": {"name": "timesformer"}}]
+)
+def test_an_overridden_model_drops_the_other_model_s_parameters(
+    overrides: dict[str, object],
+) -> None:
+    space = load_search_space(
+        Path("search_spaces/fingerspelling.yaml"), overrides=Overrides(overrides)
+    )
+    assert space.base.model.name == "timesformer"
+    assert [p.key for p in space.parameters if "cnn" in p.key or "encoder" in p.key] == []
+    assert len(space.parameters) == 4
+    assert [sorted(point) for point in space.points] == [
+        ["training.batch_size", "training.learning_rate"]
+    ] * 2
+
+
+def test_overrides_that_leave_nothing_to_search_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="leaves nothing to search"):
+        load(tmp_path, "parameters: {training.seed: {low: 1, high: 5}}", **{"training.seed": 3})
+
+
+@pytest.mark.parametrize(
+    ("point", "rule"),
+    [
+        ("{training.batch_size: 2.5}", "must be a whole number between 1 and 9 in steps of 4"),
+        ("{training.batch_size: true}", "must be a whole number between 1 and 9"),
+        ("{training.batch_size: 2}", "in steps of 4"),
+        ("{training.weight_decay: 0.15}", "must be between 0 and 0.3 in steps of 0.1"),
+        ("{training.seed: true}", "must be one of [1, 2]"),
+        ("{data.image_size: 64}", "is not among the parameters"),
+        ("{model.name: timesformer, model.cnn_transformer.depth: 2}", "is not drawn in this point"),
+        ("{1: 2}", "1 is not among the parameters"),
+    ],
+)
+def test_a_point_outside_the_space_is_told_at_its_line(
+    tmp_path: Path, point: str, rule: str
+) -> None:
+    text = (
+        "parameters:\n  training.batch_size: {low: 1, high: 9, step: 4}\n"
+        "  training.weight_decay: {low: 0.0, high: 0.3, step: 0.1}\n"
+        "  training.seed: {choices: [1, 2]}\n"
+        "  model.name: {choices: [cnn_transformer, timesformer]}\n"
+        "  model.cnn_transformer.depth: {low: 1, high: 3}\npoints:\n"
+        "  - {training.weight_decay: 0.3, training.batch_size: 5}\n"
+    )
+    found = mistakes_of(tmp_path, f"{text}  - {point}\n")
+    assert len(found) == 1
+    assert found[0].startswith("space.yaml:9: ")
+    assert rule in found[0]
+
+
+def test_a_point_s_values_must_go_together(tmp_path: Path) -> None:
+    # One of 100000 draws breaks the rule: random draws alone would miss it.
+    text = (
+        "parameters:\n  training.max_epochs: {low: 1, high: 100000}\n"
+        "  training.warmup_epochs: {low: 0.0, high: 1.5, log: false}\n"
+        "points:\n  - {training.max_epochs: 1, training.warmup_epochs: 1.5}\n"
+    )
+    found = mistakes_of(tmp_path, text)
+    assert [m.split(" must")[0] for m in found] == ["space.yaml:5: training.warmup_epochs"]

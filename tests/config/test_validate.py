@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slrtune.config.errors import ConfigError
+from slrtune.config.errors import ConfigError, UserError
 from slrtune.config.experiment import Experiment
-from slrtune.config.validate import known_keys, load_experiment, read_overrides
+from slrtune.config.overrides import read_overrides
+from slrtune.config.validate import known_keys, load_experiment
 
 
 def write(folder: Path, text: str) -> Path:
@@ -78,6 +79,13 @@ def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> No
         ("data: {val_split: train}\n", "must differ from data.train_split"),
         ("training: {batch_size: 9, micro_batch_size: 2}\n", "must divide training.batch_size"),
         ("model: {cnn_transformer: {num_heads: 7}}\n", "512 / 7 leaves a remainder"),
+        ("1: 2\n", "experiment.yaml:1: 1 is not a known key"),
+        ("null: 2\n", "experiment.yaml:1: null is not a known key"),
+        ("training:\n  1: 2\n", "experiment.yaml:2: training.1 is not a known key"),
+        ("a: &a {b: *a}\n", "experiment.yaml:1: is not valid YAML: an anchor must not contain"),
+        ("[" * 3000, "nested too deeply"),
+        ("name: 2020-99-99\n", "is not valid YAML"),
+        ("parameters: {training.seed: {low: 1, high: 2}}\n", "is a search space"),
         ("model: {name: timesformer}\ndata: {image_size: 100}\n", "100 / 16 leaves a remainder"),
     ],
 )
@@ -85,6 +93,38 @@ def test_bad_input_gets_one_message_with_its_rule(tmp_path: Path, text: str, rul
     found = mistakes_of(write(tmp_path, text))
     assert len(found) == 1
     assert rule in found[0]
+
+
+def test_mistakes_of_pairs_and_of_their_values_come_together(tmp_path: Path) -> None:
+    found = mistakes_of(write(tmp_path, ""), "a", "model=5", "name=2020-99-99", "training={1: 2}")
+    assert [m.split(" ")[1] for m in found] == ["a", "model", "name", "training.1"]
+
+
+def test_an_override_of_one_alias_leaves_the_other(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "model:\n  cnn_transformer: &shared {depth: 3}\n  timesformer: *shared\n"
+    )
+    model = load_experiment(path, read_overrides(["model.timesformer.depth=5"])).model
+    assert (model.cnn_transformer.depth, model.timesformer.depth) == (3, 5)
+
+
+def test_paths_are_the_same_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home" / "clips").mkdir(parents=True)
+    path = write(tmp_path, "data: {source: class_folders, root: ~/clips, cache_dir: cache}\n")
+    experiment = load_experiment(path)
+    assert experiment.data.root == tmp_path / "home" / "clips"
+    assert experiment.data.cache_dir == tmp_path / "cache"
+    assert experiment.data.annotations is None
+    assert experiment.runs_dir == tmp_path / "runs"
+
+
+def test_a_home_of_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the home of a user that there is not"):
+        load_experiment(write(tmp_path, "data: {cache_dir: ~nobody-here/x}\n"))
 
 
 def test_a_missing_file_is_said_so(tmp_path: Path) -> None:

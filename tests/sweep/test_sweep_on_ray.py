@@ -97,6 +97,19 @@ def test_a_trial_that_fails_is_told_with_its_reason_and_the_sweep_goes_on(
     assert "trial 0 failed: UserError" in output
 
 
+def test_a_sweep_without_any_result_does_not_end_as_a_success(
+    tmp_path: Path, colors_experiment: Path
+) -> None:
+    space = write_space(
+        tmp_path, "parameters: {model.cnn_transformer.backbone: {choices: [no_such_net]}}\n"
+    )
+    arguments = ["sweep", space, "-e", str(colors_experiment), "-n", "1", "--name", "s"]
+    code, output = run_slrtune([*arguments, "--isolate-trials"], tmp_path)
+    assert code == 1, output
+    assert "trial 0 failed: UserError" in output
+    assert "no_such_net" in output
+
+
 def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
     tmp_path: Path, colors_experiment: Path
 ) -> None:
@@ -114,13 +127,12 @@ def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
     assert TrialState.RUNNING not in states
 
 
-def test_isolated_trials_run_in_processes_of_their_own(
+def test_isolated_trials_run_in_workers_of_their_own_also_two_at_a_time(
     tmp_path: Path, colors_experiment: Path
 ) -> None:
     arguments = ["sweep", write_space(tmp_path), "-e", str(colors_experiment), "--name", "s"]
-    sweep = SlrtuneProcess(
-        [*arguments, "-n", "2", "--isolate-trials", "--set", "sweep.scheduler=none"], tmp_path
-    )
+    two_workers = ["--set", "resources.workers_per_trial=2", "--set", "sweep.scheduler=none"]
+    sweep = SlrtuneProcess([*arguments, "-n", "2", "--isolate-trials", *two_workers], tmp_path)
     assert sweep.wait() == 0, sweep.output
     assert sweep.left_behind() == []
     trials = study_of(tmp_path / "runs" / "s").get_trials()

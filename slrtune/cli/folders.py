@@ -1,0 +1,56 @@
+"""Where commands write: refused before any work is done."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from slrtune.config.errors import UserError
+from slrtune.config.paths import absolute
+
+_MAX_NAME_LENGTH = 100
+_MAX_NAME_BYTES = 240  # of 255 on most file systems
+
+
+def run_folder(runs_dir: Path, name: str) -> Path:
+    """The absolute folder ``runs_dir/name``; makes ``runs_dir``, but not the folder itself.
+
+    Raises:
+        UserError: ``name`` is no plain folder name, or ``runs_dir`` cannot be written to.
+    """
+    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
+        raise UserError(
+            f"name: must be a plain folder name that does not start with a dot, but is {name!r}; "
+            "choose another with --name"
+        )
+    if len(name) > _MAX_NAME_LENGTH or len(name.encode()) > _MAX_NAME_BYTES:
+        raise UserError(
+            f"name: must have at most {_MAX_NAME_LENGTH} characters and {_MAX_NAME_BYTES} bytes, "
+            f"but {name[:40]!r}… has {len(name)} and {len(name.encode())}; "
+            "choose another with --name"
+        )
+    parent = absolute(runs_dir).resolve()
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"runs_dir: must be a folder that can be written to, but {error}; "
+            "set runs_dir to another one"
+        ) from None
+    return parent / name
+
+
+def output_file(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written.
+
+    Raises:
+        UserError: it is a folder, or there is no folder for it.
+    """
+    if path.is_dir():
+        raise UserError(f"{option}: must be a file, but {path} is a folder; add a file name")
+    if not path.absolute().parent.is_dir():
+        raise UserError(
+            f"{option}: must be in a folder that exists, but there is no {path.parent}; make it"
+        )

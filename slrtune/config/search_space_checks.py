@@ -1,0 +1,137 @@
+"""What may be wrong with a whole search space: values, conditions and combinations, by drawing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slrtune.config.errors import Mistake
+from slrtune.config.search_space import Parameter, Params, SearchSpace, Suggester, value_at
+from slrtune.config.validate import validate, validate_keys, with_params
+from slrtune.config.yaml_file import KeyPath, YamlFile
+
+# Draws that are checked for values that do not go together.
+_NUM_DRAWS = 300
+_NUM_DRAWS_PER_POINT = 20
+
+
+def space_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    """Each value alone against its key's own rule, conditions, then rules between keys."""
+    return (
+        [*_value_mistakes(space, file), *_condition_mistakes(space, file)]
+        or _drawn_mistakes(space, file, RandomSuggester(seed=0), _NUM_DRAWS, ("parameters",))
+        or _point_mistakes(space, file)
+    )
+
+
+def unmet_conditions(parameter: Parameter, space: SearchSpace) -> list[tuple[str, str]]:
+    """Conditions of ``parameter`` that no draw of ``space`` meets: the key, and what is wrong."""
+    by_key = {searched.key: searched for searched in space.parameters}
+    unmet = []
+    for key, wanted in parameter.when:
+        base_value = value_at(space.base, key)
+        searched = by_key.get(key)
+        is_possible = searched is not None and any(searched.holds(value) for value in wanted)
+        is_fixed = searched is None or bool(searched.when)
+        if not is_possible and not (is_fixed and base_value in wanted):
+            values = " or ".join(map(str, wanted))
+            actual = searched.bounds() if searched else base_value
+            unmet.append((key, f"{key} must be {values}, but is {actual}"))
+    return unmet
+
+
+def _value_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for parameter in space.parameters:
+        place = (file.name, file.line_of(("parameters", parameter.key)))
+        for value in parameter.extremes():
+            raw = with_params(space.base, {parameter.key: value})
+            # Rules between keys are judged on whole draws: alone, a value may break one that its
+            # companions in the space would keep.
+            found = validate_keys(raw, lambda _, place=place: place)[1]  # type: ignore[misc]
+            mistakes += [m for m in found if m.key == parameter.key]
+    return mistakes
+
+
+def _condition_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    mistakes = []
+    for parameter in space.parameters:
+        unmet = [reason for _, reason in unmet_conditions(parameter, space)]
+        if unmet:
+            line = file.line_of(("parameters", parameter.key))
+            rule = f"is never drawn: {' and '.join(unmet)}; remove it or mend the condition"
+            mistakes.append(Mistake(file.name, line, parameter.key, rule))
+    return mistakes
+
+
+def _point_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    """Points whose values do not go together, or not with what is drawn for the rest."""
+    mistakes: list[Mistake] = []
+    for position, point in enumerate(file.data.get("points") or []):
+        place = ("points", str(position))
+        fixed = {key: point[key] for key in point if key in {p.key for p in space.parameters}}
+        for parameter in space.parameters:
+            for key, wanted in parameter.when if parameter.key in fixed else ():
+                if key in fixed and fixed[key] not in wanted:
+                    rule = f"is not drawn in this point, where {key} is {fixed[key]}; remove it"
+                    line = file.line_of((*place, parameter.key))
+                    mistakes.append(Mistake(file.name, line, parameter.key, rule))
+        draw = RandomSuggester(seed=0, fixed=fixed)
+        mistakes += _drawn_mistakes(space, file, draw, _NUM_DRAWS_PER_POINT, place)
+    return mistakes
+
+
+def _drawn_mistakes(
+    space: SearchSpace, file: YamlFile, draw: Suggester, num_draws: int, place: KeyPath
+) -> list[Mistake]:
+    """One example for each key: a space can break a rule in hundreds of ways."""
+    mistakes: set[Mistake] = set()
+    searched = {parameter.key for parameter in space.parameters}
+    for _ in range(num_draws):
+        raw = with_params(space.base, space.suggest(draw))
+        for mistake in validate(raw, lambda _: (file.name, 0))[1]:
+            key = mistake.key if mistake.key in searched else place[0]
+            path = (*place, key) if key in searched else place
+            message = mistake.message if key in searched else f"{mistake.key} {mistake.message}"
+            mistakes.add(Mistake(file.name, file.line_of(path), key, message))
+    return _first_of_each_key(sorted(mistakes))
+
+
+def _first_of_each_key(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    first: dict[str, Mistake] = {}
+    for mistake in mistakes:
+        first.setdefault(mistake.key, mistake)
+    return list(first.values())
+
+
+class RandomSuggester:
+    """Draws at random, without Optuna: for checks before a study exists.
+
+    Args:
+        seed: of the draws.
+        fixed: parameters that are not drawn.
+    """
+
+    def __init__(self, seed: int, fixed: Mapping[str, Any] | None = None) -> None:
+        self._random = random.Random(seed)
+        self._fixed: Params = dict(fixed or {})
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        """Any of ``choices``."""
+        return self._fixed[name] if name in self._fixed else self._random.choice(choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        """A whole number of the grid, bounds included."""
+        drawn = self._random.randrange(low, high + 1, step)
+        return int(self._fixed.get(name, drawn))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float:
+        """A number between the bounds, on the grid of ``step``."""
+        if step is None:
+            drawn = self._random.uniform(low, high)
+        else:
+            drawn = low + step * self._random.randint(0, int((high - low) / step + 1e-9))
+        return float(self._fixed.get(name, drawn))
