@@ -1,6 +1,6 @@
 """Draw `docs/sweep.svg`, the README's picture, from a finished sweep.
 
-    python docs/picture.py runs/<sweep>
+python docs/picture.py runs/<sweep>
 """
 
 from __future__ import annotations

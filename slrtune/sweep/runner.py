@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import importlib.metadata
 import logging
 import math
 from collections.abc import Sequence
@@ -15,11 +15,13 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.worker_groups import ON_HEAD, WorkerGroups
+from slrtune.config.json_file import write_json
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import SweepCallback, SweepWatcher
 from slrtune.sweep.plain import plain_trial
+from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.searcher import OBJECTIVE, TruthfulSearch
 from slrtune.sweep.trainable import TRIAL_FOLDER, WarmTrial
 
@@ -134,8 +136,6 @@ def _trial_folder(trial: Any) -> str:
 
 def write_plan(plan: SweepPlan) -> None:
     """Write what the sweep runs into its folder: base configuration, space, share, versions."""
-    import importlib.metadata
-
     packages = ("slrtune", "torch", "ray", "optuna", "timm")
     record = {
         "search_space": plan.space.name,
@@ -146,4 +146,4 @@ def write_plan(plan: SweepPlan) -> None:
         "isolate_trials": plan.isolate_trials,
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
-    (plan.folder / "sweep.json").write_text(json.dumps(record, indent=2, ensure_ascii=False))
+    write_json(plan.folder / PLAN_FILE, record)
