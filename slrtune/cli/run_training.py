@@ -18,6 +18,7 @@ from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json, write_json
+from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
 
 _RECORD, _SUMMARY = "experiment.json", "summary.json"
@@ -27,6 +28,8 @@ _SECTIONS = ("data", "model", "training")  # what the weights depend on
 def run(experiment: Experiment, name: str | None, address: str | None) -> None:
     """Train, or resume, or say that the run is finished."""
     folder = run_folder(experiment.runs_dir, name or experiment.name)
+    if (folder / PLAN_FILE).exists():
+        raise UserError(f"--name: {folder} holds a sweep; give this run another name")
     with _claimed(folder):
         _refuse_other_settings(folder, experiment)
         if (folder / _SUMMARY).exists():

@@ -156,3 +156,13 @@ def test_config_prints_defaults_and_meanings(tmp_path: Path) -> None:
     assert code == 0
     assert "sweep.asha.grace_epochs: null" in output
     assert "no trial is stopped before this epoch" in output
+
+
+def test_a_run_does_not_go_into_a_sweep_s_folder(tmp_path: Path, colors_experiment: Path) -> None:
+    sweep = tmp_path / "runs" / "mine"
+    sweep.mkdir(parents=True)
+    (sweep / "sweep.json").write_text("{}")
+    code, output = run_slrtune(["train", str(colors_experiment), "--name", "mine"], tmp_path)
+    assert code == 2
+    assert "holds a sweep" in output
+    assert list(sweep.iterdir()) == [sweep / "sweep.json"]
