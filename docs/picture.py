@@ -18,7 +18,7 @@ from slrtune.sweep.results import read_results
 def main() -> None:
     """Print the sweep's summary into a recording console, and save that as SVG."""
     folder = Path(sys.argv[1]).resolve()
-    console.out = Console(record=True, width=150, highlight=False)
+    console.out = Console(record=True, width=190, highlight=False)
     print_sweep(read_results(folder))
     console.out.save_svg(
         str(Path(__file__).parent / "sweep.svg"), title=f"slrtune results {folder.name}"
