@@ -146,12 +146,23 @@ def known_keys(section: type[BaseModel] = Experiment, prefix: str = "") -> list[
 
 
 def suggestion(key: str) -> str:
-    """``; did you mean x?`` for a key that is not known, by full name or by last part."""
+    """``; did you mean x?`` for a key that is not known: misspelt, shortened, or misplaced."""
     keys = known_keys()
-    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.75)
-    same_last = [known for known in keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    candidates = close or same_last[:3]
+    section, _, last = key.rpartition(".")
+    siblings = [known for known in keys if known.rpartition(".")[0] == section]
+    by_name = {known.rpartition(".")[2]: known for known in siblings}
+    misspelt = [by_name[name] for name in difflib.get_close_matches(last, by_name, n=1)]
+    # lr for learning_rate, epochs for max_epochs
+    shortened = [known for name, known in by_name.items() if _is_short_for(last, name)]
+    misplaced = [known for known in keys if known.rpartition(".")[2] == last]
+    whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.85)
+    candidates = misspelt or shortened[:3] or misplaced[:3] or whole
     return f"; did you mean {' or '.join(candidates)}?" if candidates else "; remove it"
+
+
+def _is_short_for(short: str, name: str) -> bool:
+    initials = "".join(word[0] for word in name.split("_"))
+    return short == initials or short in name.split("_")
 
 
 def _mistake(details: list[ErrorDetails], path: KeyPath, place: Place) -> Mistake:

@@ -9,7 +9,7 @@ import pytest
 from slrtune.config.errors import ConfigError, UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import read_overrides
-from slrtune.config.validate import known_keys, load_experiment
+from slrtune.config.validate import known_keys, load_experiment, suggestion
 
 
 def write(folder: Path, text: str) -> Path:
@@ -138,3 +138,17 @@ def test_every_key_has_a_docstring_that_config_prints() -> None:
         for parent in parents:
             settings = getattr(settings, parent)
         assert type(settings).model_fields[name].description, key  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("training.lr", "training.learning_rate"),
+        ("training.epochs", "training.max_epochs"),
+        ("training.learning_rte", "training.learning_rate"),
+        ("training.num_frames", "data.num_frames"),
+        ("model.nam", "model.name"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_one_that_was_meant(key: str, meant: str) -> None:
+    assert suggestion(key).startswith(f"; did you mean {meant}")
