@@ -35,6 +35,11 @@ class TrialShare:
             resources["GPU"] = self.gpus_per_worker
         return resources
 
+    @property
+    def num_threads(self) -> int:
+        """Threads of one worker."""
+        return max(1, int(self.cpus_per_worker))
+
     def train_configs(self) -> dict[str, Any]:
         """Ray Train's scaling and process group of one trial's workers, as keyword arguments."""
         import ray.train

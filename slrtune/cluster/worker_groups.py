@@ -129,11 +129,9 @@ class WorkerGroups:
                 _logger.exception("worker group %d ended", group_id)
                 message = f"{type(error).__name__}: {error}"
             try:
-                before, num_reports = (
-                    num_reports,
-                    ray.get(self.exchange.num_reports.remote(group_id)),
-                )
-                if num_reports == before:
+                num_reports_before = num_reports
+                num_reports = ray.get(self.exchange.num_reports.remote(group_id))
+                if num_reports == num_reports_before:
                     ray.get(self.exchange.lose.remote(group_id, message))
                     return
             except ray.exceptions.RayError:
@@ -149,7 +147,7 @@ class WorkerGroups:
             train_loop_config={
                 "exchange": self.exchange,
                 "group_id": group_id,
-                "num_threads": max(1, int(share.cpus_per_worker)),
+                "num_threads": share.num_threads,
                 "max_trials": self._max_trials,
             },
             **share.train_configs(),

@@ -98,12 +98,13 @@ def best_of(rows: Iterable[TrialRow]) -> TrialRow | None:
     How a trial ended does not matter: the accuracy was measured, and its checkpoint is kept.
     """
     scored = [row for row in rows if "best_val_top1" in row.metrics]
-    if not scored:
-        return None
-    return max(
-        scored,
-        key=lambda row: (
-            row.metrics["best_val_top1"],
-            -row.metrics.get("best_val_loss", float("inf")),
-        ),
+    return min(scored, key=rank, default=None)
+
+
+def rank(row: TrialRow) -> tuple[float, float, int]:
+    """Sort key that puts the best trial first, and those without a figure last, by number."""
+    return (
+        -row.metrics.get("best_val_top1", float("-inf")),
+        row.metrics.get("best_val_loss", float("inf")),
+        row.number,
     )

@@ -34,7 +34,7 @@ def plain_trial(
                 "experiment": experiment.model_dump(mode="json"),
                 "folder": str(folder),
                 "number": number,
-                "num_threads": max(1, int(share.cpus_per_worker)),
+                "num_threads": share.num_threads,
             },
             share,
             folder,

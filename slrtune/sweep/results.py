@@ -15,7 +15,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json
 from slrtune.config.validate import experiment_from_dict, with_params
-from slrtune.sweep.board import TrialRow, best_of
+from slrtune.sweep.board import TrialRow, best_of, rank
 from slrtune.sweep.searcher import LAST_REPORT, STUDY_FILE, open_storage
 from slrtune.sweep.trainable import TRIAL_FOLDER
 
@@ -66,7 +66,7 @@ def read_results(folder: Path) -> SweepResults:
     base = experiment_from_dict(read_json(plan_file, "experiment")["experiment"], str(plan_file))
     trials = _read_study(folder).get_trials(deepcopy=False)
     rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
-    rows.sort(key=_rank)
+    rows.sort(key=rank)
     return SweepResults(folder, base, rows)
 
 
@@ -134,12 +134,3 @@ def _row(trial: optuna.trial.FrozenTrial) -> TrialRow:
     metrics = {**attributes.pop(LAST_REPORT, {}), **attributes}
     outcome = metrics.pop("outcome", "interrupted")
     return TrialRow(trial.number, dict(trial.params), outcome, metrics)
-
-
-def _rank(row: TrialRow) -> tuple[float, float, int]:
-    metrics = row.metrics
-    return (
-        -metrics.get("best_val_top1", float("-inf")),
-        metrics.get("best_val_loss", float("inf")),
-        row.number,
-    )

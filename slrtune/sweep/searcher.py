@@ -72,9 +72,10 @@ class TruthfulSearch(OptunaSearch):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report an epoch's value."""
         ot_trial = self._ot_trials[trial_id]
+        reported_epoch = self._last_results.get(trial_id, {}).get("epoch", 0)
         self._last_results[trial_id] = result
         # A trial's end repeats its last epoch, which Optuna would warn about.
-        if OBJECTIVE in result and result["epoch"] not in self._reported(ot_trial):
+        if OBJECTIVE in result and result["epoch"] > reported_epoch:
             ot_trial.report(result[OBJECTIVE], int(result["epoch"]))
             # With every epoch: what a trial has reached must outlive a driver that is killed.
             ot_trial.set_user_attr(LAST_REPORT, _kept(result))
@@ -112,9 +113,6 @@ class TruthfulSearch(OptunaSearch):
             ot_trial.set_user_attr("outcome", "interrupted")
             self._ot_study.tell(ot_trial, state=TrialState.FAIL)
         return len(open_ids)
-
-    def _reported(self, ot_trial: optuna.Trial) -> dict[int, float]:
-        return self._ot_study.get_trials(deepcopy=False)[ot_trial.number].intermediate_values
 
 
 def _kept(result: dict[str, Any]) -> dict[str, Any]:
