@@ -1,9 +1,13 @@
-"""Cached clips as samples of a map-style dataset: frames, label, clip id."""
+"""Cached clips as samples of a map-style dataset: frames, label, clip id.
+
+Shapes: V views, T frames, C channels, H W pixels.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +22,28 @@ from slrtune.data.sampling import random_segment, uniform
 from slrtune.data.seeding import Purpose, random_stream
 
 
+@dataclass(frozen=True)
+class Views:
+    """Which views of a clip a multi-view test averages; one of each = what validation sees.
+
+    Attributes:
+        num_temporal: sets of frames, evenly shifted against each other.
+        num_crops: squares along the longer side: the middle one, or also both ends.
+    """
+
+    num_temporal: int = 1
+    num_crops: Literal[1, 3] = 1
+
+    def __len__(self) -> int:
+        """V."""
+        return self.num_temporal * self.num_crops
+
+
 class Sample(NamedTuple):
-    """One clip as the model sees it: uint8 (T, C, H, W), label, and place in the manifest."""
+    """One clip as the model sees it: uint8 (T, C, H, W), label, and place in the manifest.
+
+    For a multi-view test the frames are uint8 (V, T, C, H, W).
+    """
 
     frames: Tensor
     label: int
@@ -48,12 +72,14 @@ class ClipDataset(Dataset[Sample]):
         *,
         is_training: bool,
         seed: int,
+        views: Views | None = None,
     ) -> None:
         self.clips = clips
         self.is_training = is_training
         self._cache_file = cache_file
         self._config = config
         self._seed = seed
+        self._views = views
         self._cache: ClipCache | None = None
 
     def __len__(self) -> int:
@@ -69,7 +95,7 @@ class ClipDataset(Dataset[Sample]):
         clip = self.clips[index]
         cached = self._read(clip)
         if not self.is_training:
-            return Sample(_evaluation_frames(cached, self._config), clip.label, clip.clip_id)
+            return Sample(self._evaluation_frames(cached), clip.label, clip.clip_id)
         rng = random_stream(Purpose.SAMPLE, self._seed, epoch, clip.clip_id)
         config = self._config
         chosen = (
@@ -80,6 +106,11 @@ class ClipDataset(Dataset[Sample]):
         frames = channels_first(torch.from_numpy(cached[chosen]))
         view = training_view(frames, config.image_size, config.augmentation, rng)
         return Sample(view, clip.label, clip.clip_id)
+
+    def _evaluation_frames(self, cached: np.ndarray) -> Tensor:
+        if self._views is None:
+            return _evaluation_frames(cached, self._config)
+        return _multi_view_frames(cached, self._config, self._views)
 
     def _read(self, clip: CachedClip) -> np.ndarray:
         if self._cache is None:
@@ -109,6 +140,20 @@ def load_clip(path: Path, config: DataConfig) -> Tensor:
     )
 
 
-def _evaluation_frames(cached: np.ndarray, config: DataConfig) -> Tensor:
-    chosen = cached[uniform(len(cached), config.num_frames)]
-    return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size)
+def _multi_view_frames(cached: np.ndarray, config: DataConfig, views: Views) -> Tensor:
+    """uint8 (V, T, C, H, W)."""
+    shifts = (0.0,) if views.num_crops == 1 else (-1.0, 0.0, 1.0)
+    return torch.stack(
+        [
+            _evaluation_frames(cached, config, view, views.num_temporal, shift)
+            for view in range(views.num_temporal)
+            for shift in shifts
+        ]
+    )
+
+
+def _evaluation_frames(
+    cached: np.ndarray, config: DataConfig, view: int = 0, num_views: int = 1, shift: float = 0.0
+) -> Tensor:
+    chosen = cached[uniform(len(cached), config.num_frames, view, num_views)]
+    return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size, shift)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from slrtune.config.data import DataConfig
-from slrtune.data.dataset import ClipDataset, Sample
+from slrtune.data.dataset import ClipDataset, Sample, Views
 from slrtune.data.prepare import PreparedData
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
 from slrtune.data.workers import process_context
@@ -21,7 +21,7 @@ class ClipBatch:
     """Clips as the model sees them. B clips, T frames, C channels, H W pixels.
 
     Attributes:
-        frames: uint8 (B, T, C, H, W).
+        frames: uint8 (B, T, C, H, W); in a multi-view test (B, V, T, C, H, W).
         labels: int64 (B,), places in the prepared data's glosses.
         clip_ids: int64 (B,), places in its manifest.
     """
@@ -116,6 +116,20 @@ def build_loader(
         else ValidationBatches(len(dataset), shard)
     )
     return ClipLoader(dataset, batches, config.num_loader_workers, pin_memory)
+
+
+def build_test_loader(
+    prepared: PreparedData,
+    split: str,
+    views: Views,
+    batch_size: int,
+    *,
+    pin_memory: bool = False,
+) -> ClipLoader:
+    """Each clip of ``split`` once, in manifest order, with frames (B, V, T, C, H, W)."""
+    dataset = prepared.dataset(split, is_training=False, views=views)
+    batches = ValidationBatches(len(dataset), Shard(batch_size, batch_size))
+    return ClipLoader(dataset, batches, prepared.config.num_loader_workers, pin_memory)
 
 
 def collate(samples: Sequence[Sample]) -> ClipBatch:
