@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def uniform(
-    num_available: int, num_frames: int, view: int = 0, num_views: int = 1
-) -> np.ndarray:
+def uniform(num_available: int, num_frames: int, view: int = 0, num_views: int = 1) -> np.ndarray:
     """The same place in each segment: int64 (T,), rising, within [0, num_available).
 
     Args:

@@ -72,9 +72,7 @@ def require_split(records: Sequence[ClipRecord], split: str, root: Path) -> None
     _require(records, split, root, "--split", "name one of them")
 
 
-def _require(
-    records: Sequence[ClipRecord], split: str, root: Path, place: str, cure: str
-) -> None:
+def _require(records: Sequence[ClipRecord], split: str, root: Path, place: str, cure: str) -> None:
     usable = Counter(record.split for record in records if record.is_usable)
     if not usable:
         first = records[0]

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from slrtune.training import distributed
 
 TOP_KS = (1, 5, 10)
+NEVER = torch.iinfo(torch.int64).max
+"""Rank of a clip that cannot be right, however few glosses there are."""
 _Z_95 = 1.959963984540054  # standard normal quantile of 97.5 %
 
 
@@ -22,21 +24,21 @@ def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
     """How many glosses the model puts before the true one; 0 = it is the prediction.
 
     Equal logits rank by index, so that a prediction is the same on every device; a clip with a
-    NaN or infinite logit ranks last, else a broken model would look perfect.
+    NaN or infinite logit ranks nowhere, else a broken model would look perfect.
 
     Args:
         logits: (B, G).
         labels: int64 (B,).
 
     Returns:
-        int64 (B,), from 0 to G.
+        int64 (B,), from 0 to G - 1, or NEVER.
     """
     label_column = labels.unsqueeze(1)
     label_logits = logits.gather(1, label_column)
     index = torch.arange(logits.shape[1], device=logits.device)
     is_ahead = (logits > label_logits) | ((logits == label_logits) & (index < label_column))
     is_valid = logits.isfinite().all(dim=1)
-    return torch.where(is_valid, is_ahead.sum(dim=1), logits.shape[1])
+    return torch.where(is_valid, is_ahead.sum(dim=1), NEVER)
 
 
 @dataclass(frozen=True)
