@@ -53,12 +53,12 @@ def evaluate(
 ) -> None:
     """Judge a trained model on a split it has not seen: the figures to report.
 
-    Prints how much of the split is there, top-1/5/10 per instance and per class, the worst
-    glosses, signers and confusions, time and memory, and writes metrics.json, predictions.csv,
-    confusion_matrix.csv and confusion_matrix.png.
+    Prints how much of the split is there, top-1/5/10 per instance and per
+    class, the worst glosses, signers and confusions, time and memory, and
+    writes metrics.json, predictions.csv, confusion_matrix.csv and .png.
 
-    Training and sweeps never look at the test split; only this command does. Choose models by
-    validation, and run this once on the chosen one:
+    Training and sweeps never look at the test split; only this command does.
+    Choose by validation, and judge the chosen model once:
 
         slrtune evaluate runs/my_sweep
 
@@ -66,7 +66,8 @@ def evaluate(
 
         slrtune evaluate best.pt --set data.root=/data/wlasl/videos
 
-    One view and one crop are what validation sees: on the val split they repeat its figures.
+    One view with one crop is what validation sees: on the val split it
+    repeats the figures of the training.
     """
     from slrtune.cli.run_evaluation import Request, run
     from slrtune.config.overrides import read_overrides

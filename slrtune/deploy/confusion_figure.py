@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import font_manager, rc_context
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 _MAX_LABELS = 60
 _MAX_WITH_NUMBERS = 30
+_MAX_CELLS = 300  # with more a cell is too small to see: dots instead
+_DOT_PT = 2.5
 _DPI = 100
 _CELL_IN, _MIN_PLOT_IN, _MAX_PLOT_IN = 0.34, 4.0, 16.0
 _MARGIN_IN = 3.0
@@ -29,7 +34,8 @@ def draw_confusion_matrix(
     """Write a PNG: a row per true gloss, a column per predicted one, shares of the row as colour.
 
     Glosses that are neither true nor predicted anywhere are left out. Up to 30 glosses get
-    numbers, beyond 60 not every one gets its name; every cell has a pixel at least.
+    numbers, beyond 60 not every one gets its name, and beyond 300 cells are drawn as dots that
+    are large enough to see.
 
     Args:
         counts: int (G, G + 1); the last column is for clips without a prediction.
@@ -45,9 +51,7 @@ def draw_confusion_matrix(
         warnings.filterwarnings("ignore", message="Glyph")  # a script that no font here has
         figure = Figure(figsize=(size_in + _MARGIN_IN, size_in + _MARGIN_IN), dpi=_DPI)
         axes = figure.subplots()
-        picture = axes.imshow(
-            shares, cmap="Blues", norm=PowerNorm(0.5, 0.0, 1.0), interpolation="nearest"
-        )
+        picture = _draw_cells(axes, shares)
         _name(axes.set_yticks, [names[label] for label in shown], size_in)
         _name(axes.set_xticks, [names[label] for label in columns], size_in, rotation=90)
         axes.set_xlabel("predicted gloss")
@@ -56,7 +60,7 @@ def draw_confusion_matrix(
         if len(shown) <= _MAX_WITH_NUMBERS:
             _write_numbers(axes, cells, shares)
         colours = figure.colorbar(
-            picture, ax=axes, fraction=0.04, pad=0.02, ticks=(0.0, 0.05, 0.25, 0.5, 1.0)
+            picture, ax=axes, shrink=0.6, aspect=30, pad=0.02, ticks=(0.0, 0.05, 0.25, 0.5, 1.0)
         )
         colours.ax.set_yticklabels(["0 %", "5 %", "25 %", "50 %", "100 %"])
         colours.set_label("share of the true gloss's clips")
@@ -72,24 +76,36 @@ def _shown(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _plot_size_in(num_cells: int) -> float:
-    size_in = min(max(num_cells * _CELL_IN, _MIN_PLOT_IN), _MAX_PLOT_IN)
-    # colour bar and padding take a part: without reserve a cell would fall between two pixels
-    return max(size_in, 1.3 * num_cells / _DPI)
+    return min(max(num_cells * _CELL_IN, _MIN_PLOT_IN), _MAX_PLOT_IN)
 
 
-def _name(set_ticks: object, names: Sequence[str], size_in: float, rotation: int = 0) -> None:
-    assert callable(set_ticks)
+def _draw_cells(axes: Axes, shares: np.ndarray) -> ScalarMappable:
+    colours: dict[str, Any] = {"cmap": "Blues", "norm": PowerNorm(0.5, 0.0, 1.0)}
+    num_rows, num_columns = shares.shape
+    if num_columns <= _MAX_CELLS:
+        return axes.imshow(shares, interpolation="nearest", **colours)
+    rows, columns = shares.nonzero()
+    order = shares[rows, columns].argsort(kind="stable")  # the large ones on top
+    rows, columns = rows[order], columns[order]
+    axes.set(xlim=(-0.5, num_columns - 0.5), ylim=(num_rows - 0.5, -0.5), aspect="equal")
+    return axes.scatter(
+        columns, rows, c=shares[rows, columns], s=_DOT_PT**2, marker="s", linewidths=0, **colours
+    )
+
+
+def _name(
+    set_ticks: Callable[..., object], names: Sequence[str], size_in: float, rotation: int = 0
+) -> None:
     step = -(-len(names) // _MAX_LABELS)
     num_shown = len(names) / step
     size_pt = min(10.0, 0.6 * 72 * size_in / num_shown)
     set_ticks(range(0, len(names), step), names[::step], fontsize=size_pt, rotation=rotation)
 
 
-def _write_numbers(axes: object, cells: np.ndarray, shares: np.ndarray) -> None:
-    text = axes.text  # type: ignore[attr-defined]
+def _write_numbers(axes: Axes, cells: np.ndarray, shares: np.ndarray) -> None:
     for row, column in zip(*cells.nonzero(), strict=True):
         colour = "white" if shares[row, column] > _DARK_SHARE else "black"
-        text(
+        axes.text(
             column, row, str(cells[row, column]), ha="center", va="center", color=colour, fontsize=8
         )
 

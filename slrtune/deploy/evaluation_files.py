@@ -29,7 +29,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         OSError: the folder cannot be written to.
     """
     matrix = evaluation.confusion_matrix.numpy()
-    title = f"Split {evaluation.split}: top-1 {evaluation.counts.top(1):.1%}"
+    title = (
+        f"Split {evaluation.split}, {len(evaluation.predictions)} clips: "
+        f"top-1 {evaluation.counts.top(1):.1%}"
+    )
     _whole(folder / PREDICTIONS_FILE, lambda path: _write_rows(path, _prediction_rows(evaluation)))
     _whole(folder / MATRIX_FILE, lambda path: _write_rows(path, _matrix_rows(evaluation)))
     _whole(
