@@ -22,7 +22,8 @@ class Precision:
         """The context of a forward pass; does nothing for float32.
 
         Autocast keeps a low-precision copy of every weight for the backward pass. Inference has
-        none: there each weight is converted when it is used, and the copy is freed at once.
+        none: there each weight is converted when it is used, and the copy is freed at once
+        (torch 2.15 does so of itself under ``inference_mode``, but not under ``no_grad``).
         """
         return torch.autocast(
             self.device_type,
