@@ -46,12 +46,12 @@ def run(request: Request) -> None:
         UserError: checkpoint, data, split, device or folder cannot be used.
     """
     device = resolve_device(request.device)
-    place = _place(request)
-    trained = read_trained_model(find_checkpoint(place), request.overrides)
-    folder = _output_folder(request, place)
+    place, checkpoint = _find(request)
+    trained = read_trained_model(checkpoint, request.overrides)
     _say_what(trained, request.split)
     with progress_bar() as show:
         prepared = prepare_split(trained, request.split, show)
+        folder = _output_folder(request, place)
         evaluation = evaluate(
             trained,
             prepared,
@@ -72,15 +72,21 @@ def run(request: Request) -> None:
         say(f"  {what:<13}{folder / file}")
 
 
-def _place(request: Request) -> Path:
-    """The named file or folder; a bare name may be that of a run or sweep."""
+def _find(request: Request) -> tuple[Path, Path]:
+    """The named file or folder, and its checkpoint; a bare name may be that of a run or sweep."""
     named = absolute(request.checkpoint)
     by_name = absolute(request.runs_dir) / request.checkpoint
-    return by_name if not named.exists() and by_name.exists() else named
+    try:
+        place = by_name if not named.exists() and by_name.exists() else named
+        return place, find_checkpoint(place)
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}; check the path"
+        raise UserError(f"{str(request.checkpoint)[:100]}: {rule}") from None
 
 
 def _output_folder(request: Request, place: Path) -> Path:
-    """Made at once: it would be a pity to find out afterwards that it cannot be written to."""
+    """Made before the clips are judged: it would be a pity to find out afterwards that it cannot
+    be written to."""
     views = request.views
     suffix = "" if len(views) == 1 else f"_{views.num_temporal}x{views.num_crops}_views"
     beside = place if place.is_dir() else place.parent

@@ -112,12 +112,14 @@ def read_trained_model(path: Path, overrides: Overrides | None = None) -> Traine
         raise UserError(f"{path}: {rule}, but {what}; restore or train it again") from None
     if not isinstance(content, dict) or any(key not in content for key in _KEYS):
         raise UserError(f"{path}: {rule}, but {_what_else(content)}; name a {BEST}")
+    try:
+        settings = json.loads(content["experiment"])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {rule}, but its settings are no JSON ({error})") from None
     return TrainedModel(
         path=path,
         sha256=sha256,
-        experiment=experiment_from_dict(
-            json.loads(content["experiment"]), str(path), overrides or Overrides()
-        ),
+        experiment=experiment_from_dict(settings, str(path), overrides or Overrides()),
         glosses=tuple(content["glosses"]),
         metrics=content["metrics"],
         weights=content["model"],
