@@ -71,7 +71,7 @@ def evaluate(
     """
     from slrtune.cli.run_evaluation import Request, run
     from slrtune.config.overrides import read_overrides
-    from slrtune.data.dataset import Views
+    from slrtune.data.views import Views
 
     run(
         Request(

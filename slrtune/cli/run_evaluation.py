@@ -14,7 +14,7 @@ from slrtune.cli.evaluation_tables import print_evaluation
 from slrtune.config.errors import UserError
 from slrtune.config.overrides import Overrides
 from slrtune.config.paths import absolute
-from slrtune.data.dataset import Views
+from slrtune.data.views import Views
 from slrtune.deploy.evaluate import evaluate, prepare_split, resolve_device
 from slrtune.deploy.evaluation_files import (
     METRICS_FILE,

@@ -1,13 +1,9 @@
-"""Cached clips as samples of a map-style dataset: frames, label, clip id.
-
-Shapes: V views, T frames, C channels, H W pixels.
-"""
+"""Cached clips as samples of a map-style dataset: frames, label, clip id."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,28 +18,8 @@ from slrtune.data.sampling import random_segment, uniform
 from slrtune.data.seeding import Purpose, random_stream
 
 
-@dataclass(frozen=True)
-class Views:
-    """Which views of a clip a multi-view test averages; one of each = what validation sees.
-
-    Attributes:
-        num_temporal: sets of frames, evenly shifted against each other.
-        num_crops: squares along the longer side: the middle one, or also both ends.
-    """
-
-    num_temporal: int = 1
-    num_crops: Literal[1, 3] = 1
-
-    def __len__(self) -> int:
-        """V."""
-        return self.num_temporal * self.num_crops
-
-
 class Sample(NamedTuple):
-    """One clip as the model sees it: uint8 (T, C, H, W), label, and place in the manifest.
-
-    For a multi-view test the frames are uint8 (V, T, C, H, W).
-    """
+    """One clip as the model sees it: uint8 (T, C, H, W), label, and place in the manifest."""
 
     frames: Tensor
     label: int
@@ -72,14 +48,12 @@ class ClipDataset(Dataset[Sample]):
         *,
         is_training: bool,
         seed: int,
-        views: Views | None = None,
     ) -> None:
         self.clips = clips
         self.is_training = is_training
         self._cache_file = cache_file
         self._config = config
         self._seed = seed
-        self._views = views
         self._cache: ClipCache | None = None
 
     def __len__(self) -> int:
@@ -92,10 +66,9 @@ class ClipDataset(Dataset[Sample]):
         the dataset. A training sample depends on (seed, epoch, clip id) and nothing else.
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        clip = self.clips[index]
-        cached = self._read(clip)
+        clip, cached = self.clips[index], self.cached_frames(index)
         if not self.is_training:
-            return Sample(self._evaluation_frames(cached), clip.label, clip.clip_id)
+            return Sample(_evaluation_frames(cached, self._config), clip.label, clip.clip_id)
         rng = random_stream(Purpose.SAMPLE, self._seed, epoch, clip.clip_id)
         config = self._config
         chosen = (
@@ -107,12 +80,9 @@ class ClipDataset(Dataset[Sample]):
         view = training_view(frames, config.image_size, config.augmentation, rng)
         return Sample(view, clip.label, clip.clip_id)
 
-    def _evaluation_frames(self, cached: np.ndarray) -> Tensor:
-        if self._views is None:
-            return _evaluation_frames(cached, self._config)
-        return _multi_view_frames(cached, self._config, self._views)
-
-    def _read(self, clip: CachedClip) -> np.ndarray:
+    def cached_frames(self, index: int) -> np.ndarray:
+        """All cached frames of a clip: uint8 (T', H', W', 3), mapped and read-only."""
+        clip = self.clips[index]
         if self._cache is None:
             self._cache = ClipCache(self._cache_file)
         clip_id, frames = self._cache.read(clip.position)
@@ -140,20 +110,6 @@ def load_clip(path: Path, config: DataConfig) -> Tensor:
     )
 
 
-def _multi_view_frames(cached: np.ndarray, config: DataConfig, views: Views) -> Tensor:
-    """uint8 (V, T, C, H, W)."""
-    shifts = (0.0,) if views.num_crops == 1 else (-1.0, 0.0, 1.0)
-    return torch.stack(
-        [
-            _evaluation_frames(cached, config, view, views.num_temporal, shift)
-            for view in range(views.num_temporal)
-            for shift in shifts
-        ]
-    )
-
-
-def _evaluation_frames(
-    cached: np.ndarray, config: DataConfig, view: int = 0, num_views: int = 1, shift: float = 0.0
-) -> Tensor:
-    chosen = cached[uniform(len(cached), config.num_frames, view, num_views)]
-    return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size, shift)
+def _evaluation_frames(cached: np.ndarray, config: DataConfig) -> Tensor:
+    chosen = cached[uniform(len(cached), config.num_frames)]
+    return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from slrtune.config.data import DataConfig
-from slrtune.data.dataset import ClipDataset, Sample, Views
+from slrtune.data.dataset import Sample
 from slrtune.data.prepare import PreparedData
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
+from slrtune.data.views import MultiViewDataset, Views
 from slrtune.data.workers import process_context
 
 
@@ -53,7 +54,7 @@ class ClipLoader:
 
     def __init__(
         self,
-        dataset: ClipDataset,
+        dataset: Dataset[Sample],
         batches: TrainingBatches | ValidationBatches,
         num_workers: int,
         pin_memory: bool,
@@ -127,7 +128,8 @@ def build_test_loader(
     pin_memory: bool = False,
 ) -> ClipLoader:
     """Each clip of ``split`` once, in manifest order, with frames (B, V, T, C, H, W)."""
-    dataset = prepared.dataset(split, is_training=False, views=views)
+    clips = prepared.dataset(split, is_training=False, seed=0)
+    dataset = MultiViewDataset(clips, prepared.config, views)
     batches = ValidationBatches(len(dataset), Shard(batch_size, batch_size))
     return ClipLoader(dataset, batches, prepared.config.num_loader_workers, pin_memory)
 

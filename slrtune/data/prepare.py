@@ -24,7 +24,7 @@ from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.clip_cache import CacheParameters, build_clip_cache
 from slrtune.data.coverage import Coverage
-from slrtune.data.dataset import CachedClip, ClipDataset, Views
+from slrtune.data.dataset import CachedClip, ClipDataset
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import MISSING, ClipRecord, read_manifest, write_manifest
 from slrtune.data.splits import require_clips, require_split, with_val_split
@@ -62,14 +62,8 @@ class PreparedData:
         """What was listed, found and usable, and why the rest is not."""
         return Coverage.of(self.records)
 
-    def dataset(
-        self, split: str, *, is_training: bool, seed: int = 0, views: Views | None = None
-    ) -> ClipDataset:
-        """The usable clips of ``split``; augmented, and sampled at random, only for training.
-
-        Args:
-            views: of a multi-view test; None = the one of validation, without a dimension for it.
-        """
+    def dataset(self, split: str, *, is_training: bool, seed: int) -> ClipDataset:
+        """The usable clips of ``split``; augmented, and sampled at random, only for training."""
         label_of = {gloss: label for label, gloss in enumerate(self.glosses)}
         usable = [(i, record) for i, record in enumerate(self.records) if record.is_usable]
         clips = tuple(
@@ -78,12 +72,7 @@ class PreparedData:
             if record.split == split
         )
         return ClipDataset(
-            self.folder / _CLIPS,
-            clips,
-            self.config,
-            is_training=is_training,
-            seed=seed,
-            views=views,
+            self.folder / _CLIPS, clips, self.config, is_training=is_training, seed=seed
         )
 
 

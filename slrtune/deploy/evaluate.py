@@ -11,9 +11,9 @@ import torch
 from slrtune.config.errors import UserError
 from slrtune.config.paths import absolute
 from slrtune.data.coverage import Coverage
-from slrtune.data.dataset import Views
 from slrtune.data.loader import build_test_loader
 from slrtune.data.prepare import PreparedData, Progress, prepare_data
+from slrtune.data.views import Views
 from slrtune.deploy.evaluation import Evaluation
 from slrtune.deploy.trained_model import TrainedModel
 from slrtune.training.evaluation import predict_split

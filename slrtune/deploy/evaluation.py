@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from slrtune.data.coverage import Coverage
-from slrtune.data.dataset import Views
 from slrtune.data.manifest import ClipRecord
+from slrtune.data.views import Views
 from slrtune.deploy.trained_model import TrainedModel
 from slrtune.training.evaluation import NO_PREDICTION, InferenceCost, Predictions
 from slrtune.training.metrics import ClassCounts, wilson_interval

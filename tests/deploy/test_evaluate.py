@@ -14,7 +14,7 @@ from PIL import Image
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import read_overrides
-from slrtune.data.dataset import Views
+from slrtune.data.views import Views
 from slrtune.deploy.confusion_figure import draw_confusion_matrix
 from slrtune.deploy.evaluate import evaluate, prepare_split, resolve_device
 from slrtune.deploy.evaluation import Evaluation
