@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
+from slrtune.config.validate import load_experiment
+from slrtune.training.trial import train_trial
 from tests.data.videos import encode
 
 _HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
@@ -36,8 +38,23 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def colors_experiment(colors_root: Path, shared_cache: Path, tmp_path: Path) -> Path:
     """An experiment file on the colours, small enough for a second per epoch; runs in tmp_path."""
+    return _write_experiment(tmp_path, colors_root, shared_cache)
+
+
+@pytest.fixture(scope="session")
+def colors_run(
+    colors_root: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run on the colours, as `slrtune train` leaves it. Copy it before writing."""
+    folder = tmp_path_factory.mktemp("run")
+    experiment = load_experiment(_write_experiment(folder, colors_root, shared_cache))
+    train_trial(experiment, folder, lambda metrics: True)
+    return folder
+
+
+def _write_experiment(folder: Path, colors_root: Path, shared_cache: Path) -> Path:
     settings = {
-        "runs_dir": str(tmp_path / "runs"),
+        "runs_dir": str(folder / "runs"),
         "data": {
             "source": "class_folders",
             "root": str(colors_root),
@@ -58,6 +75,6 @@ def colors_experiment(colors_root: Path, shared_cache: Path, tmp_path: Path) -> 
         "training": {"max_epochs": 4, "batch_size": 8, "learning_rate": 0.003},
         "sweep": {"max_trials": 4, "asha": {"grace_epochs": 1, "reduction_factor": 2}},
     }
-    path = tmp_path / "colors.yaml"
+    path = folder / "colors.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from slrtune.cli import data, results, sweep, train
+from slrtune.cli import data, evaluate, results, sweep, train
 from slrtune.config.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("sweep")(sweep.sweep)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("results")(results.results)
 app.command("check")(sweep.check)
 app.command("config")(results.config)

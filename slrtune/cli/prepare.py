@@ -21,9 +21,12 @@ def prepare(data: DataConfig) -> PreparedData:
 
 def print_coverage(coverage: Coverage) -> None:
     """A row per split; every unusable clip's reason, and glosses that lost all their clips."""
+    parts = [*coverage.splits.items()]
+    if len(parts) > 1:
+        parts.append(("all", coverage.total))
     rows = [
         (name, str(part.listed), str(part.found), str(part.usable), percent(part.share))
-        for name, part in (*coverage.splits.items(), ("all", coverage.total))
+        for name, part in parts
     ]
     table("Coverage", ("split", "listed", "found", "usable", "coverage"), rows)
     for clip in coverage.unusable[:_MAX_NAMED]:

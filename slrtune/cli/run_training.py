@@ -81,7 +81,8 @@ def _epoch_line(metrics: dict[str, Any], max_epochs: int) -> str:
     left_s = metrics["total_s"] / epoch * (max_epochs - epoch)
     return (
         f"epoch {epoch:>3}/{max_epochs}  train loss {metrics['train_loss']:.3f}  "
-        f"val loss {metrics['val_loss']:.3f}  top-1 {percent(metrics['val_top1'])}  "
+        f"val loss {metrics['val_loss']:.3f}  top-1 {percent(metrics['val_top1'])} "
+        f"(per class {percent(metrics.get('val_top1_per_class'))})  "
         f"top-5 {percent(metrics['val_top5'])}  {metrics['clips_per_s']:.0f} clips/s  "
         f"peak {number(metrics['peak_memory_gib'])} GiB  {duration(left_s)} left"
     )

@@ -37,23 +37,30 @@ def load_experiment(path: Path, overrides: Overrides | None = None) -> Experimen
     if "parameters" in file.data:
         rule = "is a search space, not an experiment; search it with `slrtune sweep`"
         raise file_error(path, rule)
-    raw = dict(file.data)
-    mistakes = [*file.mistakes, *overrides.mistakes]
-    for key, value in overrides.values.items():
-        try:
-            set_dotted(raw, key, value)
-        except KeyError as error:
-            mistakes.append(Mistake("--set", 0, key, error.args[0]))
+    raw, mistakes = _overridden(file.data, overrides)
     raw.setdefault("name", path.stem)
 
     def place(loc: KeyPath) -> tuple[str, int]:
         return ("--set", 0) if overrides.covers(".".join(loc)) else (file.name, file.line_of(loc))
 
     experiment, found = validate(raw, place, check_paths=True)
-    if mistakes or found:
-        raise ConfigError([*mistakes, *found])
-    assert experiment is not None
+    mistakes += [*file.mistakes, *found]
+    if experiment is None or mistakes:
+        raise ConfigError(mistakes)
     return _with_absolute_paths(experiment)
+
+
+def _overridden(
+    raw: Mapping[str, Any], overrides: Overrides
+) -> tuple[dict[str, Any], list[Mistake]]:
+    """``raw`` with the overrides set, and the mistakes in these."""
+    result, mistakes = dict(raw), list(overrides.mistakes)
+    for key, value in overrides.values.items():
+        try:
+            set_dotted(result, key, value)
+        except KeyError as error:
+            mistakes.append(Mistake("--set", 0, key, error.args[0]))
+    return result, mistakes
 
 
 def _with_absolute_paths(experiment: Experiment) -> Experiment:
@@ -119,18 +126,31 @@ def with_params(base: Experiment, params: Mapping[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def experiment_from_dict(raw: Mapping[str, Any], source: str) -> Experiment:
+def experiment_from_dict(
+    raw: Mapping[str, Any], source: str, overrides: Overrides | None = None
+) -> Experiment:
     """Validate a plain mapping, such as a resolved configuration with a trial's parameters.
 
     Whether its paths exist is not looked at: it may be read on another machine, or years later.
 
+    Args:
+        source: stands for the file in messages.
+        overrides: settings that win over ``raw``; with them all paths become absolute.
+
     Raises:
-        ConfigError: with every mistake; ``source`` stands for the file.
+        ConfigError: with every mistake.
     """
-    experiment, mistakes = validate(raw, lambda _: (source, 0))
-    if experiment is None:
+    merged, mistakes = _overridden(raw, overrides or Overrides())
+
+    def place(loc: KeyPath) -> tuple[str, int]:
+        is_override = overrides is not None and overrides.covers(".".join(loc))
+        return ("--set" if is_override else source, 0)
+
+    experiment, found = validate(merged, place)
+    mistakes += found
+    if experiment is None or mistakes:
         raise ConfigError(mistakes)
-    return experiment
+    return experiment if overrides is None else _with_absolute_paths(experiment)
 
 
 def known_keys(section: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:

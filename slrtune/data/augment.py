@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from slrtune.config.data import AugmentationConfig
-from slrtune.data.resize import centre_crop, resize_short_side
+from slrtune.data.resize import resize_short_side, square_crop
 
 _ASPECT_RATIO_MAX = 1.1
 _ALIASING_FACTOR = 1.5
@@ -24,9 +24,13 @@ _ALIASING_FACTOR = 1.5
 _LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as torchvision's saturation
 
 
-def evaluation_view(frames: Tensor, image_size: int) -> Tensor:
-    """uint8 (T, C, H, W) -> (T, C, S, S): short side to S, then the middle. Nothing random."""
-    return centre_crop(resize_short_side(frames, image_size), image_size).contiguous()
+def evaluation_view(frames: Tensor, image_size: int, shift: float = 0.0) -> Tensor:
+    """uint8 (T, C, H, W) -> (T, C, S, S): short side to S, then a square. Nothing random.
+
+    Args:
+        shift: where along the longer side the square lies, from -1 over 0, the middle, to 1.
+    """
+    return square_crop(resize_short_side(frames, image_size), image_size, shift).contiguous()
 
 
 def training_view(

@@ -66,8 +66,7 @@ class ClipDataset(Dataset[Sample]):
         the dataset. A training sample depends on (seed, epoch, clip id) and nothing else.
         """
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        clip = self.clips[index]
-        cached = self._read(clip)
+        clip, cached = self.clips[index], self.cached_frames(index)
         if not self.is_training:
             return Sample(_evaluation_frames(cached, self._config), clip.label, clip.clip_id)
         rng = random_stream(Purpose.SAMPLE, self._seed, epoch, clip.clip_id)
@@ -81,7 +80,9 @@ class ClipDataset(Dataset[Sample]):
         view = training_view(frames, config.image_size, config.augmentation, rng)
         return Sample(view, clip.label, clip.clip_id)
 
-    def _read(self, clip: CachedClip) -> np.ndarray:
+    def cached_frames(self, index: int) -> np.ndarray:
+        """All cached frames of a clip: uint8 (T', H', W', 3), mapped and read-only."""
+        clip = self.clips[index]
         if self._cache is None:
             self._cache = ClipCache(self._cache_file)
         clip_id, frames = self._cache.read(clip.position)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from slrtune.config.data import DataConfig
-from slrtune.data.dataset import ClipDataset, Sample
+from slrtune.data.dataset import Sample
 from slrtune.data.prepare import PreparedData
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
+from slrtune.data.views import MultiViewDataset, Views
 from slrtune.data.workers import process_context
 
 
@@ -21,7 +22,7 @@ class ClipBatch:
     """Clips as the model sees them. B clips, T frames, C channels, H W pixels.
 
     Attributes:
-        frames: uint8 (B, T, C, H, W).
+        frames: uint8 (B, T, C, H, W); in a multi-view test (B, V, T, C, H, W).
         labels: int64 (B,), places in the prepared data's glosses.
         clip_ids: int64 (B,), places in its manifest.
     """
@@ -53,7 +54,7 @@ class ClipLoader:
 
     def __init__(
         self,
-        dataset: ClipDataset,
+        dataset: Dataset[Sample],
         batches: TrainingBatches | ValidationBatches,
         num_workers: int,
         pin_memory: bool,
@@ -116,6 +117,21 @@ def build_loader(
         else ValidationBatches(len(dataset), shard)
     )
     return ClipLoader(dataset, batches, config.num_loader_workers, pin_memory)
+
+
+def build_test_loader(
+    prepared: PreparedData,
+    split: str,
+    views: Views,
+    batch_size: int,
+    *,
+    pin_memory: bool = False,
+) -> ClipLoader:
+    """Each clip of ``split`` once, in manifest order, with frames (B, V, T, C, H, W)."""
+    clips = prepared.dataset(split, is_training=False, seed=0)
+    dataset = MultiViewDataset(clips, prepared.config, views)
+    batches = ValidationBatches(len(dataset), Shard(batch_size, batch_size))
+    return ClipLoader(dataset, batches, prepared.config.num_loader_workers, pin_memory)
 
 
 def collate(samples: Sequence[Sample]) -> ClipBatch:

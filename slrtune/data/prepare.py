@@ -27,7 +27,7 @@ from slrtune.data.coverage import Coverage
 from slrtune.data.dataset import CachedClip, ClipDataset
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import MISSING, ClipRecord, read_manifest, write_manifest
-from slrtune.data.splits import require_clips, with_val_split
+from slrtune.data.splits import require_clips, require_split, with_val_split
 from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
 from slrtune.data.workers import available_cpus
 
@@ -77,7 +77,11 @@ class PreparedData:
 
 
 def prepare_data(
-    config: DataConfig, on_progress: Progress | None = None, num_workers: int | None = None
+    config: DataConfig,
+    on_progress: Progress | None = None,
+    num_workers: int | None = None,
+    *,
+    only_split: str | None = None,
 ) -> PreparedData:
     """Render, index and decode what is not there yet; at once when all is.
 
@@ -85,6 +89,8 @@ def prepare_data(
 
     Args:
         num_workers: processes that render and decode; None = one per available core.
+        only_split: the split that must have a usable clip; None = those of training and
+            validation.
 
     Raises:
         UserError: no folder, a bad annotation file, an empty split (by its name), a full disk.
@@ -98,7 +104,10 @@ def prepare_data(
         folder = _cache_dir(config) / f"clips-{_key(root, records, parameters)}"
         _build_once(folder, partial(_build, root, records, parameters, num_workers, on_progress))
         records = with_val_split(read_manifest(folder / _MANIFEST), config)
-    require_clips(records, config, root)
+    if only_split is None:
+        require_clips(records, config, root)
+    else:
+        require_split(records, only_split, root)
     return PreparedData(folder, root, config, records)
 
 

@@ -23,10 +23,13 @@ def resize_short_side(frames: Tensor, size_px: int) -> Tensor:
     return functional.interpolate(frames, size, mode="bilinear", antialias=True)
 
 
-def centre_crop(frames: Tensor, size_px: int) -> Tensor:
-    """The middle (T, C, size_px, size_px) of (T, C, H, W); H and W must be at least that."""
-    height, width = frames.shape[-2:]
-    top, left = (height - size_px) // 2, (width - size_px) // 2
+def square_crop(frames: Tensor, size_px: int, shift: float = 0.0) -> Tensor:
+    """A square (T, C, size_px, size_px) of (T, C, H, W); H and W must be at least that.
+
+    Args:
+        shift: along both sides from -1, the left or upper edge, over 0, the middle, to 1.
+    """
+    top, left = (int((1 + shift) * (side - size_px) / 2) for side in frames.shape[-2:])
     return frames[..., top : top + size_px, left : left + size_px]
 
 

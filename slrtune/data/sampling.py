@@ -9,9 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 
-def uniform(num_available: int, num_frames: int) -> np.ndarray:
-    """Centre of each segment: int64 (T,), rising, within [0, num_available)."""
-    return _one_per_segment(num_available, num_frames, np.full(num_frames, 0.5))
+def uniform(num_available: int, num_frames: int, view: int = 0, num_views: int = 1) -> np.ndarray:
+    """The same place in each segment: int64 (T,), rising, within [0, num_available).
+
+    Args:
+        view: which of ``num_views`` sets of frames, from 0; they lie evenly in the segments, the
+            one of a single view in their centres.
+    """
+    place = (view + 0.5) / num_views
+    return _one_per_segment(num_available, num_frames, np.full(num_frames, place))
 
 
 def random_segment(num_available: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:

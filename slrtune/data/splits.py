@@ -56,6 +56,23 @@ def require_clips(records: Sequence[ClipRecord], config: DataConfig, root: Path)
     Raises:
         UserError: naming the split, what was found instead, and the cure.
     """
+    for key, cure in (
+        ("train_split", "set data.train_split to one of them"),
+        ("val_split", "set data.val_split to one of them or data.val_fraction to e.g. 0.2"),
+    ):
+        _require(records, getattr(config, key), root, f"data.{key}", cure)
+
+
+def require_split(records: Sequence[ClipRecord], split: str, root: Path) -> None:
+    """Refuse one split that is to be evaluated and has no usable clip, by its name.
+
+    Raises:
+        UserError: naming the split, what was found instead, and the cure.
+    """
+    _require(records, split, root, "--split", "name one of them")
+
+
+def _require(records: Sequence[ClipRecord], split: str, root: Path, place: str, cure: str) -> None:
     usable = Counter(record.split for record in records if record.is_usable)
     if not usable:
         first = records[0]
@@ -63,18 +80,13 @@ def require_clips(records: Sequence[ClipRecord], config: DataConfig, root: Path)
             f"data.root: no clip of {root} can be used ({_losses(records)}; "
             f"first: {first.path}: {first.reason}); correct data.root or the files"
         )
-    found = ", ".join(f"{name} {count}" for name, count in sorted(usable.items()))
-    for key, cure in (
-        ("train_split", "set data.train_split to one of them"),
-        ("val_split", "set data.val_split to one of them or data.val_fraction to e.g. 0.2"),
-    ):
-        split = getattr(config, key)
-        if not usable[split]:
-            lost = _losses([record for record in records if record.split == split])
-            raise UserError(
-                f"data.{key}: split '{split}' of {root} has no usable clip "
-                f"({lost + '; ' if lost else ''}splits found: {found}); {cure}"
-            )
+    if not usable[split]:
+        found = ", ".join(f"{name} {count}" for name, count in sorted(usable.items()))
+        lost = _losses([record for record in records if record.split == split])
+        raise UserError(
+            f"{place}: split '{split}' of {root} has no usable clip "
+            f"({lost + '; ' if lost else ''}splits found: {found}); {cure}"
+        )
 
 
 def _losses(records: Sequence[ClipRecord]) -> str:

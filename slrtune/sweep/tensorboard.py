@@ -28,8 +28,8 @@ _COMPARED = {
     "clips_per_s": "clips/s",
 }
 _SCALARS = (
-    "train_loss", "val_loss", "val_top1", "val_top5", "best_val_top1", "best_val_top5",
-    "learning_rate",
+    "train_loss", "val_loss", "val_top1", "val_top5", "val_top10", "val_top1_per_class",
+    "best_val_top1", "best_val_top5", "learning_rate",
     "peak_memory_gib", "clips_per_s", "data_wait", "epoch_s",
 )  # fmt: skip
 _STATUS = {

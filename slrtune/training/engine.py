@@ -154,7 +154,7 @@ class Trainer:
         metrics = ClassificationMetrics(self.device)
         for batch in self.val_loader:
             on_device = batch.to(self.device)
-            with self.precision.autocast():
+            with self.precision.autocast(is_inference=True):
                 logits = self.model(normalize_frames(on_device.frames))
             metrics.update(logits, on_device.labels)
         return {**metrics.compute(), "val_s": time.perf_counter() - started_s}

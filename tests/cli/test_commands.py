@@ -27,7 +27,7 @@ def refusal_of(arguments: list[str]) -> str:
 def test_help_teaches_and_lists_the_commands(tmp_path: Path) -> None:
     code, output = run_slrtune(["--help"], tmp_path)
     assert code == 0
-    for command in ("sweep", "train", "results", "check", "config", "data"):
+    for command in ("sweep", "train", "evaluate", "results", "check", "config", "data"):
         assert command in output
 
 

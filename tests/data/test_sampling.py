@@ -12,6 +12,19 @@ def test_uniform_takes_the_centre_of_each_segment() -> None:
     assert uniform(5, 5).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_views_lie_evenly_in_the_segments_and_a_single_one_is_the_centre() -> None:
+    assert [uniform(24, 4, view, 3).tolist() for view in range(3)] == [
+        [1, 7, 13, 19],
+        [3, 9, 15, 21],
+        [5, 11, 17, 23],
+    ]
+    for num_available in (1, 3, 8, 31, 64):
+        frames = [uniform(num_available, 8, view, 5) for view in range(5)]
+        assert frames[2].tolist() == uniform(num_available, 8).tolist()
+        assert (np.diff(np.stack(frames), axis=0) >= 0).all()
+        assert all(each.min() >= 0 and each.max() < num_available for each in frames)
+
+
 def test_a_short_clip_repeats_frames_evenly() -> None:
     assert uniform(2, 6).tolist() == [0, 0, 0, 1, 1, 1]
     assert uniform(1, 3).tolist() == [0, 0, 0]

@@ -10,6 +10,7 @@ import torch.multiprocessing as mp
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from slrtune.training import distributed
+from slrtune.training.metrics import ClassificationMetrics
 from tests.training.toys import Reports, ToyModel, toy_trainer
 
 RECIPE = {"batch_size": 8, "micro_batch_size": 2, "max_epochs": 2}
@@ -18,6 +19,18 @@ RECIPE = {"batch_size": 8, "micro_batch_size": 2, "max_epochs": 2}
 def count_exchange(calls, bucket):
     calls.append(bucket.index())
     return allreduce_hook(dist.group.WORLD, bucket)
+
+
+def measured(rank: int, world_size: int, *, is_given: bool = True) -> dict[str, float]:
+    """Metrics of this rank's share of random logits with ties and an empty class."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(-3, 4, (53, 12), generator=generator).float()
+    labels = torch.randint(0, 11, (53,), generator=generator)
+    logits[torch.arange(0, 53, 2), labels[::2]] += 4
+    metrics = ClassificationMetrics(torch.device("cpu"))
+    if is_given:
+        metrics.update(logits[rank::world_size], labels[rank::world_size])
+    return metrics.compute()
 
 
 def two_ranks(rank: int, folder: Path) -> None:
@@ -52,6 +65,9 @@ def two_ranks(rank: int, folder: Path) -> None:
     normed.validate()
     found["joint_mean"] = normed.model.batch_norm.running_mean
 
+    found["metrics"] = measured(rank, 2)
+    found["metrics_of_rank_zero"] = measured(0, 2, is_given=rank == 0)
+
     try:
         distributed.from_rank_zero(lambda: 1 // 0)
     except Exception as error:
@@ -85,6 +101,18 @@ def test_two_ranks_measure_what_one_measures(found, alone):
         assert (ours["val_top1"], ours["val_top5"]) == (theirs["val_top1"], theirs["val_top5"])
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-4)
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
+
+
+def test_metrics_per_class_of_two_ranks_are_those_of_one(found):
+    assert found[0]["metrics"] == found[1]["metrics"]
+    expected = measured(0, 1)
+    assert found[0]["metrics"] == pytest.approx(expected, rel=1e-14)
+    assert found[0]["metrics"]["val_top1_per_class"] != found[0]["metrics"]["val_top1"]
+
+
+def test_a_rank_without_a_clip_joins_the_metrics(found):
+    assert found[0]["metrics_of_rank_zero"] == found[1]["metrics_of_rank_zero"]
+    assert found[0]["metrics_of_rank_zero"] == pytest.approx(measured(0, 2), rel=1e-14)
 
 
 def test_both_ranks_report_the_same_accuracy_and_hear_the_stop(found):

@@ -1,0 +1,125 @@
+"""An evaluation from the user's side: find, prepare, judge, write, show."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from slrtune.cli.console import percent, progress_bar, say
+from slrtune.cli.evaluation_tables import print_evaluation
+from slrtune.config.errors import UserError
+from slrtune.config.overrides import Overrides
+from slrtune.config.paths import absolute
+from slrtune.data.views import Views
+from slrtune.deploy.evaluate import evaluate, prepare_split, resolve_device
+from slrtune.deploy.evaluation_files import (
+    METRICS_FILE,
+    PICTURE_FILE,
+    PREDICTIONS_FILE,
+    write_evaluation,
+)
+from slrtune.deploy.trained_model import TrainedModel, find_checkpoint, read_trained_model
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; see `slrtune.cli.evaluate.evaluate`."""
+
+    checkpoint: Path
+    runs_dir: Path
+    split: str
+    views: Views
+    batch_size: int | None
+    overrides: Overrides
+    out: Path | None
+    device: Literal["auto", "cpu", "cuda"]
+
+
+def run(request: Request) -> None:
+    """Evaluate, write the results, and show them.
+
+    Raises:
+        UserError: checkpoint, data, split, device or folder cannot be used.
+    """
+    device = resolve_device(request.device)
+    place, checkpoint = _find(request)
+    trained = read_trained_model(checkpoint, request.overrides)
+    _say_what(trained, request.split)
+    with progress_bar() as show:
+        prepared = prepare_split(trained, request.split, show)
+        folder = _output_folder(request, place)
+        evaluation = evaluate(
+            trained,
+            prepared,
+            request.split,
+            views=request.views,
+            batch_size=request.batch_size,
+            device=device,
+            on_clips=lambda done, total: show("evaluating clips", done, total),
+        )
+    print_evaluation(evaluation)
+    with _disk_errors_explained(folder):
+        write_evaluation(evaluation, folder)
+    for what, file in (
+        ("all figures", METRICS_FILE),
+        ("every clip", PREDICTIONS_FILE),
+        ("confusions", PICTURE_FILE),
+    ):
+        say(f"  {what:<13}{folder / file}")
+
+
+def _find(request: Request) -> tuple[Path, Path]:
+    """The named file or folder, and its checkpoint; a bare name may be that of a run or sweep."""
+    named = absolute(request.checkpoint)
+    by_name = absolute(request.runs_dir) / request.checkpoint
+    try:
+        place = by_name if not named.exists() and by_name.exists() else named
+        return place, find_checkpoint(place)
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}; check the path"
+        raise UserError(f"{str(request.checkpoint)[:100]}: {rule}") from None
+
+
+def _output_folder(request: Request, place: Path) -> Path:
+    """Made before the clips are judged: it would be a pity to find out afterwards that it cannot
+    be written to."""
+    views = request.views
+    suffix = "" if len(views) == 1 else f"_{views.num_temporal}x{views.num_crops}_views"
+    beside = place if place.is_dir() else place.parent
+    # the split's name comes from the data, and may hold anything
+    name = f"evaluation_{request.split.replace('/', '-')}{suffix}"
+    folder = absolute(request.out) if request.out is not None else beside / name
+    with _disk_errors_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    return folder
+
+
+def _say_what(trained: TrainedModel, split: str) -> None:
+    data, metrics = trained.experiment.data, trained.metrics
+    say(
+        f"{trained.path}: {trained.experiment.model.name}, {len(trained.glosses)} glosses, epoch "
+        f"{int(metrics['epoch'])} with validation top-1 {percent(metrics['val_top1'])}"
+    )
+    used_for = {
+        data.train_split: "the weights were trained on",
+        data.val_split: "the epoch and the settings were chosen by",
+    }
+    if split in used_for:
+        say(f"Split {split} is what {used_for[split]}: not a figure to report", style="yellow")
+
+
+@contextmanager
+def _disk_errors_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"--out: must be a folder that can be written to, but {error} ({folder}); "
+            "name another one with --out"
+        ) from None
