@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import timm
@@ -16,9 +17,9 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from slrtune.config.errors import UserError
+from slrtune.models.recompute import ActivationCheckpointing, recomputed
 from slrtune.models.weights import hub_download, load_weights, read_weights
 
 
@@ -54,7 +55,7 @@ class FrameBackbone(nn.Module):
         image_size: int,
         pretrained: bool | str,
         frame_chunk_size: int | None,
-        activation_checkpointing: bool,
+        activation_checkpointing: ActivationCheckpointing,
         freeze_batch_norm: bool,
     ) -> None:
         super().__init__()
@@ -84,19 +85,16 @@ class FrameBackbone(nn.Module):
             return self._features(frames)
         # Even chunks: a short last one would give BatchNorm poor statistics.
         chunks = frames.tensor_split(math.ceil(len(frames) / self.frame_chunk_size))
-        recompute = self.activation_checkpointing and torch.is_grad_enabled()
-        return torch.cat(
-            [self._recomputed(chunk) if recompute else self._features(chunk) for chunk in chunks]
+        run = partial(
+            recomputed,
+            self._features,
+            mode=self.activation_checkpointing,
+            while_recomputing=partial(_unchanged_running_statistics, self.network),
         )
+        return torch.cat([run(chunk) for chunk in chunks])
 
     def _features(self, frames: Tensor) -> Tensor:
         return self.network(frames.contiguous(memory_format=torch.channels_last))
-
-    def _recomputed(self, frames: Tensor) -> Tensor:
-        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _unchanged_running_statistics(self.network)
-
-        return checkpoint(self._features, frames, use_reentrant=False, context_fn=contexts)
 
 
 def _batch_norms(module: nn.Module) -> list[_BatchNorm]:

@@ -20,6 +20,7 @@ from slrtune.models.positions import (
     resize_time_positions,
     sinusoidal_positions,
 )
+from slrtune.models.recompute import ActivationCheckpointing
 from slrtune.models.registry import VideoModel, register_model
 from slrtune.models.transformer import (
     LAYER_NORM_EPS,
@@ -77,7 +78,7 @@ class CNNTransformer(VideoModel):
         dropout: float = 0.1,
         attention_chunk_size: int | None = 128,
         frame_chunk_size: int | None = None,
-        activation_checkpointing: bool = False,
+        activation_checkpointing: ActivationCheckpointing = False,
         freeze_batch_norm: bool = False,
         position: Position = "learned",
         pooling: Pooling = "mean",
