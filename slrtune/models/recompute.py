@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-ActivationCheckpointing = bool | Literal["selective"]
+from slrtune.config.model import ActivationCheckpointing
 
 _aten = torch.ops.aten
 _KEPT_KERNELS = {
@@ -89,7 +89,7 @@ def recomputed(
 def _policy(
     _context: SelectiveCheckpointContext, op: Any, *args: Any, **_kwargs: Any
 ) -> CheckpointPolicy:
-    # Only addmm: without a bias inside, the bias may be added in place, which a kept result forbids.
+    # Only addmm, with the bias inside: a bias added in place would overwrite a kept result.
     widens = op is _aten.addmm.default and args[2].shape[1] > args[2].shape[0]
     if widens or op in _KEPT_KERNELS:
         return CheckpointPolicy.MUST_SAVE

@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slrtune.config.model import ActivationCheckpointing
 from slrtune.models.attention import SelfAttention, none_if_all_valid
 from slrtune.models.positions import (
     learned_tokens,
     resize_patch_positions,
     resize_time_positions,
 )
-from slrtune.models.recompute import ActivationCheckpointing, check_activation_checkpointing
+from slrtune.models.recompute import check_activation_checkpointing
 from slrtune.models.registry import VideoModel, register_model
 from slrtune.models.timesformer_weights import load_timesformer_weights
 from slrtune.models.transformer import (
@@ -229,6 +230,17 @@ class TimeSformer(VideoModel):
     def no_weight_decay_names(self) -> set[str]:
         names = {"class_token", "position_embedding", "time_embedding"}
         return names & dict(self.named_parameters()).keys()
+
+    def layer_depths(self) -> dict[str, int]:
+        embedding = ("patch_embed.", "class_token", "position_embedding", "time_embedding")
+
+        def depth(name: str) -> int:
+            if name.startswith(embedding):
+                return 0
+            return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else top
+
+        top = len(self.blocks) + 1
+        return {name: depth(name) for name, _ in self.named_parameters()}
 
     def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         mask = none_if_all_valid(frame_mask)

@@ -12,12 +12,9 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from slrtune.config.model import ActivationCheckpointing
 from slrtune.models.attention import SelfAttention
-from slrtune.models.recompute import (
-    ActivationCheckpointing,
-    check_activation_checkpointing,
-    recomputed,
-)
+from slrtune.models.recompute import check_activation_checkpointing, recomputed
 
 # As in ViT, TimeSformer and their published weights; torch's own default is 1e-5.
 LAYER_NORM_EPS = 1e-6
