@@ -151,9 +151,10 @@ def test_activation_checkpointing_keeps_fewer_activations(name: str) -> None:
 
 
 @every_model
-@pytest.mark.parametrize("mode", [False, True, "selective"])
+@pytest.mark.parametrize("mode", [False, "selective"])
 def test_compiled_models_learn_the_same(name: str, mode: bool | str) -> None:
-    settings = {"dropout": 0.0, "drop_path": 0.0, "activation_checkpointing": mode}
+    settings = {"depth": 1, "dropout": 0.0, "drop_path": 0.0, "freeze_batch_norm": True}
+    settings |= {"frame_chunk_size": 4, "activation_checkpointing": mode}
     expected = learn_once(tiny_model(name, **settings), tiny_clips())
     model = tiny_model(name, **settings)
     model.compile(backend="aot_eager")
