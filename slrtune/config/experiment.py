@@ -120,6 +120,16 @@ def _patches_tile_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
         )
 
 
+def _temporal_kernel_has_a_middle(experiment: Experiment) -> Iterator[BrokenRule]:
+    kernel_size = experiment.model.cnn_transformer.temporal_conv_kernel_size
+    if experiment.model.name == "cnn_transformer" and kernel_size % 2 == 0:
+        yield BrokenRule(
+            "model.cnn_transformer.temporal_conv_kernel_size",
+            (),
+            f"must be odd, but is {kernel_size}; a convolution needs a frame in its middle",
+        )
+
+
 def _cache_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
     if data.cache_size_px is not None and data.cache_size_px < data.image_size:
@@ -176,6 +186,7 @@ _RULES: tuple[Rule, ...] = (
     _splits_differ,
     _heads_divide_the_width,
     _patches_tile_the_image,
+    _temporal_kernel_has_a_middle,
     _cache_holds_the_image,
     _batches_divide,
     _grace_ends_before_training,

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from slrtune.config.base import Settings
 
+ActivationCheckpointing = bool | Literal["selective"]
+
 
 class CNNTransformerConfig(Settings):
     """timm CNN per frame, pre-norm transformer over time. Defaults: the full-size model."""
@@ -29,15 +31,23 @@ class CNNTransformerConfig(Settings):
     attention_chunk_size: int | None = Field(default=128, ge=1)
     """Query rows processed at once; null = all."""
     frame_chunk_size: int | None = Field(default=None, ge=1)
-    """Frames that go through the CNN at once; null = all frames of the micro-batch."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """Frames that go through the backbone at once; null = all frames of the micro-batch.
+    activation_checkpointing spares the backbone's memory only with chunks: set 16 or 32."""
+    activation_checkpointing: ActivationCheckpointing = False
+    """Recompute activations in the backward pass: true = all, a third more time; selective = only
+    what is cheap (norms, activation functions, copies); false = none."""
     freeze_batch_norm: bool = False
     """Keep the backbone's BatchNorm statistics fixed."""
+    backbone_drop_path: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Stochastic depth of the backbone's last block, for architectures that have it."""
     position: Literal["learned", "sinusoidal"] = "learned"
     """Position embedding over time."""
     pooling: Literal["mean", "class_token", "attention"] = "mean"
     """How the frames become one vector."""
+    temporal_conv_layers: int = Field(default=0, ge=0, le=16)
+    """Convolutions over time before the transformer."""
+    temporal_conv_kernel_size: int = Field(default=5, ge=1, le=63)
+    """Frames that each of them sees; odd."""
 
 
 class TimeSformerConfig(Settings):
@@ -46,7 +56,8 @@ class TimeSformerConfig(Settings):
     patch_size: int = Field(default=16, ge=2, le=64)
     """Pixels per patch side; must divide image_size."""
     pretrained: bool | str = False
-    """false = random, a folder in the Hugging Face TimeSformer layout, or a hub name."""
+    """false = random; true = published for Kinetics-400; a folder in the Hugging Face TimeSformer
+    layout or its hub name; a timm ViT by name (vit_base_patch16_224) or its weights file."""
     embed_dim: int = Field(default=768, ge=8, le=8192)
     """D: width of the transformer."""
     depth: int = Field(default=12, ge=1, le=64)
@@ -67,8 +78,9 @@ class TimeSformerConfig(Settings):
     """Attention over time and space in turn, over both at once, or over space alone."""
     attention_chunk_size: int | None = Field(default=None, ge=1)
     """Query rows processed at once; null = all."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    activation_checkpointing: ActivationCheckpointing = False
+    """Recompute activations in the backward pass: true = all, a third more time; selective = only
+    what is cheap (norms, activation functions, copies); false = none."""
 
 
 ModelSection = CNNTransformerConfig | TimeSformerConfig

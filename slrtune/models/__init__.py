@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 from slrtune.models.registry import (
+    FrameFeatureModel,
     VideoModel,
     create_model,
     list_models,
@@ -17,4 +18,11 @@ from slrtune.models.registry import (
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["VideoModel", "create_model", "list_models", "model_class", "register_model"]
+__all__ = [
+    "FrameFeatureModel",
+    "VideoModel",
+    "create_model",
+    "list_models",
+    "model_class",
+    "register_model",
+]

@@ -8,12 +8,27 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch._subclasses.fake_tensor import is_fake
+
+from slrtune.models.recompute import recomputed
 
 
 def none_if_all_valid(mask: Tensor | None) -> Tensor | None:
-    """``mask``, or None when it masks nothing: attention without a mask is the faster kernel."""
-    return None if mask is None or bool(mask.all()) else mask
+    """``mask``, or None when it masks nothing: attention without a mask is the faster kernel.
+
+    Only where a look is free. On a GPU it would wait for the device, in a compiled graph it would
+    break the graph, and fake tensors have no values: there the mask stays, with the same results.
+    """
+    if mask is None or torch.compiler.is_compiling() or mask.device.type != "cpu" or is_fake(mask):
+        return mask
+    return None if bool(mask.all()) else mask
+
+
+def _keeps_weights(query: Tensor, dropout: float) -> bool:
+    """Whether torch has no fused kernel here, so that backward needs the (Q, K) weights."""
+    return query.device.type not in ("cpu", "cuda") or (
+        query.device.type == "cpu" and dropout > 0.0
+    )
 
 
 def attention(
@@ -39,8 +54,9 @@ def attention(
             attends to all of its keys, because a softmax over nothing would be NaN.
         dropout: probability to drop an attention weight.
         chunk_size: query rows processed at once; None for all.
-        recompute: keep no intermediate result of a chunk but compute it again in backward. Saves
-            memory where no fused kernel applies and the (Q, K) weights are stored.
+        recompute: keep no intermediate result of a chunk but compute it again in backward, where
+            that saves memory: where no fused kernel applies, as with dropout on the CPU, and the
+            (Q, K) weights would be kept. A fused kernel keeps none, so is never run again.
 
     Returns:
         (B, H, Q, D).
@@ -61,14 +77,9 @@ def attention(
 
     if chunk_size is None or query.shape[2] <= chunk_size:
         return attend(query)
-    recompute = recompute and torch.is_grad_enabled()
-    return torch.cat(
-        [
-            checkpoint(attend, chunk, use_reentrant=False) if recompute else attend(chunk)
-            for chunk in query.split(chunk_size, dim=2)
-        ],
-        dim=2,
-    )
+    recompute = recompute and _keeps_weights(query, dropout)
+    chunks = query.split(chunk_size, dim=2)
+    return torch.cat([recomputed(attend, chunk, mode=recompute) for chunk in chunks], dim=2)
 
 
 class SelfAttention(nn.Module):
@@ -111,18 +122,70 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Mix (B, L, D) tokens; ``key_mask`` (B, L) is True where a token may be attended to."""
-        batch, length, width = tokens.shape
-        qkv = self.qkv(tokens).view(batch, length, 3, self.num_heads, width // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = attention(
+    def forward(
+        self, tokens: Tensor, key_mask: Tensor | None = None, num_queries: int | None = None
+    ) -> Tensor:
+        """Mix tokens.
+
+        Args:
+            tokens: (B, L, D).
+            key_mask: (B, L), True where a token may be attended to.
+            num_queries: only the first ones attend; None for all.
+
+        Returns:
+            (B, num_queries, D).
+        """
+        query, key, value = self._project(tokens, num_queries)
+        mixed = self._attend(query, key, value, key_mask)
+        return self.dropout(self.proj(mixed.transpose(1, 2).flatten(2)))
+
+    def mix_over_time(self, tokens: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Mix each place of the image over the frames, without the output projection.
+
+        Args:
+            tokens: (B, T, S, D), S places in each of T frames.
+            frame_mask: (B, T), True where a frame may be attended to.
+
+        Returns:
+            (B, T, S, D).
+        """
+        batch, num_frames, num_places, width = tokens.shape
+        num_sequences = num_places * self.num_heads
+        biases = (None,) * 3 if self.qkv.bias is None else self.qkv.bias.chunk(3)
+        # Apart rather than in one tensor, places and heads are one dimension, so no copy is needed
+        # to bring the frames together.
+        query, key, value = (
+            F.linear(tokens.flatten(1, 2), weight, bias)
+            .view(batch, num_frames, num_sequences, width // self.num_heads)
+            .transpose(1, 2)
+            for weight, bias in zip(self.qkv.weight.chunk(3), biases, strict=True)
+        )
+        mixed = self._attend(query, key, value, frame_mask)
+        return mixed.transpose(1, 2).reshape(tokens.shape)
+
+    def _project(self, tokens: Tensor, num_queries: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, H, L, D / H) each."""
+
+        def heads(projected: Tensor, count: int) -> tuple[Tensor, ...]:
+            split = projected.unflatten(2, (count, self.num_heads, -1))
+            return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+        if num_queries is None:
+            query, key, value = heads(self.qkv(tokens), 3)
+            return query, key, value
+        weight, bias, width = self.qkv.weight, self.qkv.bias, tokens.shape[2]
+        query_bias, other_bias = (None, None) if bias is None else (bias[:width], bias[width:])
+        (query,) = heads(F.linear(tokens[:, :num_queries], weight[:width], query_bias), 1)
+        key, value = heads(F.linear(tokens, weight[width:], other_bias), 2)
+        return query, key, value
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        return attention(
             query,
             key,
             value,
-            key_mask,
+            mask,
             dropout=self.attention_dropout if self.training else 0.0,
             chunk_size=self.chunk_size,
             recompute=self.recompute,
         )
-        return self.dropout(self.proj(mixed.transpose(1, 2).reshape(batch, length, width)))

@@ -6,24 +6,27 @@ Shapes: N frames of all clips, C channels, H W pixels, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg
+from timm.models import get_pretrained_cfg, group_parameters
+from timm.optim import auto_group_layers
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from slrtune.config.errors import UserError
+from slrtune.config.model import ActivationCheckpointing
+from slrtune.models.recompute import recomputed
 from slrtune.models.weights import hub_download, load_weights, read_weights
 
 
 class FrameBackbone(nn.Module):
-    """Features of single frames, averaged over the pixels.
+    """Features of single frames, pooled as the architecture's published classifier does.
 
     In training, BatchNorm takes its statistics from each chunk of frames: ``frame_chunk_size``
     changes them, unless ``freeze_batch_norm`` is set.
@@ -35,9 +38,11 @@ class FrameBackbone(nn.Module):
         pretrained: True fetches timm's weights from the Hugging Face hub or its cache; a path loads
             a ``.safetensors`` or ``.pth`` file, whose classifier is ignored; False starts random.
         frame_chunk_size: the most frames processed at once; None for all.
-        activation_checkpointing: keep no activations inside a chunk, compute them again in
-            backward. It lowers the memory only with more than one chunk, so is skipped for one.
+        activation_checkpointing: what backward computes again of each chunk of frames, see
+            :func:`recomputed`. With True the activations do not grow with the number of frames
+            beyond a chunk. A single chunk is not recomputed: that would save nothing.
         freeze_batch_norm: BatchNorm normalises with the running statistics in training too.
+        drop_path: stochastic depth of the last block, where the architecture has it.
 
     Attributes:
         num_features: length F of a frame's feature vector.
@@ -54,8 +59,9 @@ class FrameBackbone(nn.Module):
         image_size: int,
         pretrained: bool | str,
         frame_chunk_size: int | None,
-        activation_checkpointing: bool,
+        activation_checkpointing: ActivationCheckpointing,
         freeze_batch_norm: bool,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if frame_chunk_size is not None and frame_chunk_size < 1:
@@ -63,7 +69,12 @@ class FrameBackbone(nn.Module):
         self.frame_chunk_size = frame_chunk_size
         self.activation_checkpointing = activation_checkpointing
         self.freeze_batch_norm = freeze_batch_norm
-        network = _create_network(name, image_size, pretrained)
+        network = _create_network(name, image_size, pretrained, drop_path)
+        if activation_checkpointing == "selective":
+            # A kept result must not be overwritten.
+            for module in network.modules():
+                if getattr(module, "inplace", False):
+                    module.inplace = False
         self.num_features: int = network.head_hidden_size
         # Convolutions on the CPU and with tensor cores are faster with the channels last.
         self.network = network.to(memory_format=torch.channels_last)
@@ -76,27 +87,56 @@ class FrameBackbone(nn.Module):
                 batch_norm.eval()
         return self
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Map (N, C, H, W) frames to (N, F) features."""
-        if len(frames) == 0:
-            return frames.new_zeros(0, self.num_features)
-        if self.frame_chunk_size is None or len(frames) <= self.frame_chunk_size:
-            return self._features(frames)
-        # Even chunks: a short last one would give BatchNorm poor statistics.
-        chunks = frames.tensor_split(math.ceil(len(frames) / self.frame_chunk_size))
-        recompute = self.activation_checkpointing and torch.is_grad_enabled()
-        return torch.cat(
-            [self._recomputed(chunk) if recompute else self._features(chunk) for chunk in chunks]
-        )
+    def forward(self, frames: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Features of frames.
 
-    def _features(self, frames: Tensor) -> Tensor:
+        Args:
+            frames: (N, C, H, W).
+            indices: (M,), which of the frames; None for all. They are gathered chunk by chunk.
+
+        Returns:
+            (M, F).
+        """
+        num_frames = len(frames) if indices is None else len(indices)
+        if num_frames == 0:
+            return frames.new_zeros(0, self.num_features)
+        if self.frame_chunk_size is None or num_frames <= self.frame_chunk_size:
+            return self._features(frames, indices)
+        # Even chunks: a short last one would give BatchNorm poor statistics.
+        num_chunks = math.ceil(num_frames / self.frame_chunk_size)
+        chunks: Iterable[tuple[Tensor, Tensor | None]]
+        if indices is None:
+            chunks = ((chunk, None) for chunk in frames.tensor_split(num_chunks))
+        else:
+            chunks = ((frames, chunk) for chunk in indices.tensor_split(num_chunks))
+        features = [
+            recomputed(
+                self._features,
+                *chunk,
+                mode=self.activation_checkpointing,
+                while_recomputing=self._while_recomputing,
+            )
+            for chunk in chunks
+        ]
+        return torch.cat(features)
+
+    def layer_depths(self) -> dict[str, int]:
+        """Depth of each parameter of ``network`` by name: 0 at the pixels, rising."""
+        depths: dict[str, int]
+        if hasattr(self.network, "group_matcher"):
+            matcher = self.network.group_matcher(coarse=False)
+            depths = group_parameters(self.network, matcher, reverse=True)
+        else:
+            depths = auto_group_layers(self.network)
+        return depths
+
+    def _features(self, frames: Tensor, indices: Tensor | None) -> Tensor:
+        if indices is not None:
+            frames = frames.index_select(0, indices)
         return self.network(frames.contiguous(memory_format=torch.channels_last))
 
-    def _recomputed(self, frames: Tensor) -> Tensor:
-        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _unchanged_running_statistics(self.network)
-
-        return checkpoint(self._features, frames, use_reentrant=False, context_fn=contexts)
+    def _while_recomputing(self) -> AbstractContextManager[None]:
+        return _unchanged_running_statistics(self.network)
 
 
 def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
@@ -116,15 +156,24 @@ def _unchanged_running_statistics(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, num_batches_tracked
 
 
-def _create_network(name: str, image_size: int, pretrained: bool | str) -> Any:
+def _create_network(name: str, image_size: int, pretrained: bool | str, drop_path: float) -> Any:
     published = _published_config(name)
-    # Vision transformers tie their positions to the image size and must be told it.
-    size = {"img_size": image_size} if published.fixed_input_size else {}
+    options: dict[str, Any] = {}
+    if published.fixed_input_size:
+        # Vision transformers tie their positions to the image size and must be told it.
+        options["img_size"] = image_size
+    if drop_path:
+        options["drop_path_rate"] = drop_path
 
     def create(use_hub_weights: bool) -> Any:
-        return timm.create_model(
-            name, pretrained=use_hub_weights, num_classes=0, global_pool="avg", **size
-        )
+        try:
+            return timm.create_model(name, pretrained=use_hub_weights, num_classes=0, **options)
+        except TypeError as error:
+            if "drop_path_rate" not in str(error):
+                raise
+            raise UserError(
+                f"backbone {name} has no stochastic depth; set backbone_drop_path: 0"
+            ) from error
 
     if pretrained is True:
         origin = f" ({published.hf_hub_id})" if published.hf_hub_id else ""
@@ -139,6 +188,10 @@ def _create_network(name: str, image_size: int, pretrained: bool | str) -> Any:
             for key, value in read_weights(pretrained).items()
             if not key.startswith(tuple(f"{head}." for head in heads))
         }
+        # What timm itself does to weights from the hub: old names, positions of other image sizes.
+        adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        if adapt is not None:
+            weights = adapt(weights, network)
         load_weights(network, weights, pretrained)
     return network
 

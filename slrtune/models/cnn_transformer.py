@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from slrtune.config.model import ActivationCheckpointing
 from slrtune.models.attention import none_if_all_valid
 from slrtune.models.backbone import FrameBackbone
 from slrtune.models.positions import (
@@ -20,7 +21,8 @@ from slrtune.models.positions import (
     resize_time_positions,
     sinusoidal_positions,
 )
-from slrtune.models.registry import VideoModel, register_model
+from slrtune.models.registry import FrameFeatureModel, register_model
+from slrtune.models.temporal_conv import TemporalConvLayer
 from slrtune.models.transformer import (
     LAYER_NORM_EPS,
     TransformerEncoder,
@@ -33,8 +35,8 @@ Pooling = Literal["mean", "class_token", "attention"]
 
 
 @register_model("cnn_transformer")
-class CNNTransformer(VideoModel):
-    """Frame features → projection → positions → encoder → pooling → classifier.
+class CNNTransformer(FrameFeatureModel):
+    """Frame features → projection → (convolutions →) positions → encoder → pooling → classifier.
 
     Padded frames never enter the backbone, so they cost nothing and leave BatchNorm alone.
 
@@ -50,11 +52,14 @@ class CNNTransformer(VideoModel):
         mlp_ratio: hidden width of the MLPs as a multiple of ``embed_dim``.
         dropout: on positions, attention weights and both branches of every block.
         attention_chunk_size: query rows processed at once; None for all.
-        activation_checkpointing: compute activations again in backward, per encoder block and per
-            chunk of frames, instead of keeping them.
+        activation_checkpointing: what backward computes again of each encoder block and each chunk
+            of frames, see :func:`recomputed`.
+        backbone_drop_path: stochastic depth of the backbone's last block, where it has that.
         position: ``learned`` or ``sinusoidal`` (Vaswani et al. 2017, section 3.5) positions.
         pooling: ``mean`` over frames, a ``class_token`` before them, or an average weighted by
             learned ``attention``.
+        temporal_conv_layers: depthwise-separable convolutions over time before the encoder.
+        temporal_conv_kernel_size: frames that each of them sees; odd.
 
     Raises:
         UserError: backbone unknown, or its weights cannot be loaded.
@@ -77,10 +82,13 @@ class CNNTransformer(VideoModel):
         dropout: float = 0.1,
         attention_chunk_size: int | None = 128,
         frame_chunk_size: int | None = None,
-        activation_checkpointing: bool = False,
+        activation_checkpointing: ActivationCheckpointing = False,
         freeze_batch_norm: bool = False,
         position: Position = "learned",
         pooling: Pooling = "mean",
+        temporal_conv_layers: int = 0,
+        temporal_conv_kernel_size: int = 5,
+        backbone_drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if position not in get_args(Position):
@@ -105,10 +113,15 @@ class CNNTransformer(VideoModel):
             frame_chunk_size=frame_chunk_size,
             activation_checkpointing=activation_checkpointing,
             freeze_batch_norm=freeze_batch_norm,
+            drop_path=backbone_drop_path,
         )
         self.projection = nn.Sequential(
             nn.Linear(self.backbone.num_features, embed_dim),
             nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS),
+        )
+        self.temporal_convs = nn.ModuleList(
+            TemporalConvLayer(embed_dim, temporal_conv_kernel_size, dropout)
+            for _ in range(temporal_conv_layers)
         )
         learned = position == "learned"
         self.position_embedding = learned_tokens(num_frames, embed_dim) if learned else None
@@ -123,22 +136,29 @@ class CNNTransformer(VideoModel):
     def no_weight_decay_names(self) -> set[str]:
         return {"position_embedding", "class_token"} & dict(self.named_parameters()).keys()
 
-    def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+    def layer_depths(self) -> dict[str, int]:
+        backbone = {f"backbone.network.{k}": v for k, v in self.backbone.layer_depths().items()}
+        top = max(backbone.values()) + 1
+        return {name: backbone.get(name, top) for name, _ in self.named_parameters()}
+
+    def frame_features(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        mask, flat = none_if_all_valid(frame_mask), frames.flatten(0, 1)
+        if mask is None:
+            return self.backbone(flat).unflatten(0, frames.shape[:2])
+        valid = mask.flatten().nonzero().squeeze(1)
+        features = self.backbone(flat, valid)
+        padded = features.new_zeros(len(flat), features.shape[1])
+        return padded.index_copy(0, valid, features).unflatten(0, frames.shape[:2])
+
+    def classify_features(self, features: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         mask = none_if_all_valid(frame_mask)
-        tokens = self.projection(self._frame_features(frames, mask))
+        tokens = self.projection(features)
+        for convolution in self.temporal_convs:
+            tokens = convolution(tokens, mask)
         tokens = self.dropout(tokens + self._positions(tokens))
         if self.class_token is not None:
             tokens, mask = self._prepend_class_token(self.class_token, tokens, mask)
         return self.head(self._pool(self.encoder(tokens, mask), mask))
-
-    def _frame_features(self, frames: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, C, H, W) frames to (B, T, F) features; those of padded frames are zero."""
-        if mask is None:
-            return self.backbone(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        valid_features = self.backbone(frames[mask])
-        features = valid_features.new_zeros(*mask.shape, valid_features.shape[-1])
-        features[mask] = valid_features
-        return features
 
     def _positions(self, tokens: Tensor) -> Tensor:
         """Positions for (B, T, D) tokens."""

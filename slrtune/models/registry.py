@@ -24,9 +24,11 @@ class VideoModel(nn.Module, ABC):
     Attributes:
         encoder_prefixes: parameters whose name starts with one of these are the (pretrained)
             encoder and learn with ``encoder_learning_rate``; the others with ``learning_rate``.
+        has_frame_features: whether the model is a :class:`FrameFeatureModel`.
     """
 
     encoder_prefixes: ClassVar[tuple[str, ...]] = ()
+    has_frame_features: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
@@ -36,8 +38,8 @@ class VideoModel(nn.Module, ABC):
             frames: (B, T, C, H, W) floats, already normalised.
             frame_mask: (B, T) booleans, True where the frame is real and False where it is
                 padding. Padding may hold any value, NaN included: it never changes the logits.
-                None when all are real; needed under fake tensors and for export, which cannot
-                look at the values of a mask.
+                None when all are real, which is faster and, under fake tensors and for export,
+                needed by models that gather the real frames.
 
         Returns:
             (B, G) logits.
@@ -46,6 +48,39 @@ class VideoModel(nn.Module, ABC):
     def no_weight_decay_names(self) -> set[str]:
         """Names of parameters that weight decay must spare: positions and learned tokens."""
         return set()
+
+    def layer_depths(self) -> dict[str, int]:
+        """How deep each parameter lies, for learning rates that fall towards the input.
+
+        Returns:
+            Parameter name → depth: 0 where the pixels come in, rising by one per block, and the
+            greatest for the classifier. This default says that all lie at one depth.
+        """
+        return {name: 0 for name, _ in self.named_parameters()}
+
+
+class FrameFeatureModel(VideoModel):
+    """A model of a frame encoder and the rest, so that features of frames can be stored.
+
+    ``forward(frames, mask)`` equals ``classify_features(frame_features(frames, mask), mask)``.
+    """
+
+    has_frame_features: ClassVar[bool] = True
+
+    @abstractmethod
+    def frame_features(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """Encode each frame by itself.
+
+        Returns:
+            (B, T, F) features; those of padded frames are zero.
+        """
+
+    @abstractmethod
+    def classify_features(self, features: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """(B, G) logits from the (B, T, F) features of :meth:`frame_features`."""
+
+    def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        return self.classify_features(self.frame_features(frames, frame_mask), frame_mask)
 
 
 ModelClass = TypeVar("ModelClass", bound=type[VideoModel])

@@ -16,12 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slrtune.config.model import ActivationCheckpointing
 from slrtune.models.attention import SelfAttention, none_if_all_valid
 from slrtune.models.positions import (
     learned_tokens,
     resize_patch_positions,
     resize_time_positions,
 )
+from slrtune.models.recompute import check_activation_checkpointing
 from slrtune.models.registry import VideoModel, register_model
 from slrtune.models.timesformer_weights import load_timesformer_weights
 from slrtune.models.transformer import (
@@ -62,43 +64,56 @@ class DividedSpaceTimeBlock(EncoderBlock):
         self.temporal_attention.apply(init_weights)
         init_weights(self.temporal_fc)
 
-    def forward(  # type: ignore[override]  # T cannot be read off the tokens
-        self, tokens: Tensor, num_frames: int, frame_mask: Tensor | None
+    def forward(
+        self, tokens: Tensor, frame_mask: Tensor | None = None, num_queries: int | None = None
     ) -> Tensor:
-        """Encode (B, 1 + N T, D) tokens: the class token, then each patch's T frames in a row."""
-        class_token, patches = tokens[:, :1], tokens[:, 1:].unflatten(1, (-1, num_frames))
-        patches = patches + self._across_time(patches, frame_mask)
-        class_residual, patch_residual = self._across_space(class_token, patches, frame_mask)
-        tokens = torch.cat(
-            (class_token + class_residual, (patches + patch_residual).flatten(1, 2)), dim=1
-        )
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        """Encode tokens.
 
-    def _across_time(self, patches: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """Attention between the frames of each patch position; (B, N, T, D) to the same."""
-        batch, num_patches = patches.shape[:2]
-        key_mask = None
-        if frame_mask is not None:
-            key_mask = frame_mask.repeat_interleave(num_patches, dim=0)
-        mixed = self.temporal_attention(self.temporal_norm(patches.flatten(0, 1)), key_mask)
-        return self.temporal_fc(self.drop_path(mixed)).unflatten(0, (batch, num_patches))
-
-    def _across_space(
-        self, class_token: Tensor, patches: Tensor, frame_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Attention between the patches of each frame and a copy of the class token.
+        Args:
+            tokens: (B, T, 1 + N, D): in each frame a copy of the class token, then its patches.
+            frame_mask: (B, T), True where a frame is valid.
+            num_queries: encode only the first tokens of each frame, for when nothing reads the
+                others; None for all.
 
         Returns:
-            The class token's residual (B, 1, D), averaged over its copies in valid frames, and
-            that of the patches (B, N, T, D).
+            (B, T, num_queries, D); the copies of the class token are equal again.
         """
-        batch, _, num_frames, _ = patches.shape
-        copies = class_token[:, None].expand(-1, num_frames, -1, -1)
-        tokens = torch.cat((copies, patches.transpose(1, 2)), dim=2).flatten(0, 1)
-        mixed = self.drop_path(self.attention(self.norm1(tokens)))
-        mixed = mixed.unflatten(0, (batch, num_frames))
-        class_residual = mean_of_valid_frames(mixed[:, :, 0], frame_mask)
-        return class_residual[:, None], mixed[:, :, 1:].transpose(1, 2)
+        tokens = tokens + self._across_time(tokens, frame_mask)
+        mixed = self.attention(self.norm1(tokens.flatten(0, 1)), None, num_queries)
+        tokens = tokens[:, :, :num_queries] + self.drop_path(mixed).unflatten(0, tokens.shape[:2])
+        tokens[:, :, 0] = mean_of_valid_frames(tokens[:, :, 0], frame_mask)[:, None]
+        residual = self.drop_path(self.mlp(self.norm2(tokens).flatten(1, 2))).view_as(tokens)
+        if self.training and self.mlp.dropout.p > 0:
+            # Dropout fell differently on each copy.
+            residual[:, :, 0] = residual[:, :1, 0].clone()
+        return tokens + residual
+
+    def _across_time(self, tokens: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """The residual of the attention between frames at each patch; the class token has none."""
+        mixed = self.temporal_attention.mix_over_time(self.temporal_norm(tokens), frame_mask)
+        residual = self._project_time(mixed)
+        residual[:, :, 0] = 0.0
+        return residual
+
+    def _project_time(self, mixed: Tensor) -> Tensor:
+        """The attention's output projection and ``temporal_fc``, with dropout between them."""
+        project, fc = self.temporal_attention.proj, self.temporal_fc
+        if self.training and self.temporal_attention.dropout.p > 0:
+            return fc(self._drop_places(self.temporal_attention.dropout(project(mixed))))
+        # Two linear layers with nothing between them are one, at half the work and memory.
+        weight = fc.weight @ project.weight
+        if self.training and self.drop_path.drop_prob > 0:
+            bias = F.linear(project.bias, fc.weight)
+            return self._drop_places(F.linear(mixed, weight, bias)) + fc.bias
+        return F.linear(mixed, weight, F.linear(project.bias, fc.weight, fc.bias))
+
+    def _drop_places(self, residual: Tensor) -> Tensor:
+        """Stochastic depth of each place's sequence of frames, (B, T, 1 + N, D) to the same."""
+        if not self.training or self.drop_path.drop_prob == 0:
+            return residual
+        keep_probability = 1.0 - self.drop_path.drop_prob
+        kept = residual.new_empty(residual.shape[0], 1, residual.shape[2], 1)
+        return residual * kept.bernoulli_(keep_probability).div_(keep_probability)
 
 
 @register_model("timesformer")
@@ -122,9 +137,10 @@ class TimeSformer(VideoModel):
         attention_type: ``divided_space_time`` (time, then space), ``joint_space_time`` (all
             patches of all frames at once) or ``space_only`` (frames are averaged at the end).
         attention_chunk_size: query rows processed at once; None for all.
-        activation_checkpointing: compute each block's activations again in backward.
-        pretrained: Hugging Face weights: a folder or file, a hub name, True for the published
-            Kinetics-400 base model, or False; see :func:`load_timesformer_weights`.
+        activation_checkpointing: what backward computes again of each block, see
+            :func:`recomputed`.
+        pretrained: published weights: a folder or file, a name, True for the Kinetics-400 base
+            model, or False; see :func:`load_timesformer_weights`.
 
     Raises:
         UserError: the weights cannot be had or do not fit.
@@ -156,7 +172,7 @@ class TimeSformer(VideoModel):
         drop_path: float = 0.1,
         attention_type: AttentionType = "divided_space_time",
         attention_chunk_size: int | None = None,
-        activation_checkpointing: bool = False,
+        activation_checkpointing: ActivationCheckpointing = False,
         pretrained: bool | str = False,
     ) -> None:
         super().__init__()
@@ -166,6 +182,7 @@ class TimeSformer(VideoModel):
                 f"{attention_type!r}"
             )
         check_divisible(image_size, patch_size)
+        check_activation_checkpointing(activation_checkpointing)
         self.attention_type = attention_type
         self.activation_checkpointing = activation_checkpointing
         self.patch_embed = nn.Conv2d(3, embed_dim, kernel_size=patch_size, stride=patch_size)
@@ -184,7 +201,7 @@ class TimeSformer(VideoModel):
             dropout=dropout,
             attention_dropout=attention_dropout,
             chunk_size=attention_chunk_size,
-            recompute=activation_checkpointing,
+            recompute=activation_checkpointing is True,
         )
         block_class = EncoderBlock
         if attention_type == "divided_space_time":
@@ -214,6 +231,17 @@ class TimeSformer(VideoModel):
         names = {"class_token", "position_embedding", "time_embedding"}
         return names & dict(self.named_parameters()).keys()
 
+    def layer_depths(self) -> dict[str, int]:
+        embedding = ("patch_embed.", "class_token", "position_embedding", "time_embedding")
+
+        def depth(name: str) -> int:
+            if name.startswith(embedding):
+                return 0
+            return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else top
+
+        top = len(self.blocks) + 1
+        return {name: depth(name) for name, _ in self.named_parameters()}
+
     def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         mask = none_if_all_valid(frame_mask)
         if mask is not None:
@@ -223,35 +251,41 @@ class TimeSformer(VideoModel):
         return self.head(self.norm(self._encode(class_token, patches, mask)))
 
     def _embed(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, C, H, W) frames to the class token (B, 1, D) and patches (B, N, T, D)."""
+        """(B, T, C, H, W) frames to the class token (B, 1, D) and patches (B, T, N, D)."""
         batch, num_frames = frames.shape[:2]
         for size in frames.shape[-2:]:
             check_divisible(size, self.patch_embed.kernel_size[0])
         patches = self.patch_embed(frames.flatten(0, 1))
         positions = resize_patch_positions(self.position_embedding, *patches.shape[-2:])
-        patches = patches.flatten(2).unflatten(0, (batch, num_frames)).permute(0, 3, 1, 2)
-        patches = patches + positions[0, 1:, None]
+        patch_positions = positions[:, None, 1:]
         if self.time_embedding is not None:
-            patches = patches + resize_time_positions(self.time_embedding, num_frames)[:, None]
+            time_positions = resize_time_positions(self.time_embedding, num_frames)
+            patch_positions = patch_positions + time_positions[:, :, None]
+        patches = patches.flatten(2).transpose(1, 2).unflatten(0, (batch, num_frames))
         class_token = (self.class_token + positions[:, :1]).expand(batch, -1, -1)
-        return self.dropout(class_token), self.dropout(patches)
+        return self.dropout(class_token), self.dropout(patches + patch_positions)
 
     def _encode(self, class_token: Tensor, patches: Tensor, mask: Tensor | None) -> Tensor:
-        """The encoded class token (B, D), from (B, 1, D) and patches (B, N, T, D)."""
-        num_frames = patches.shape[2]
-        run = partial(run_blocks, activation_checkpointing=self.activation_checkpointing)
-        if self.attention_type == "space_only":
-            copies = class_token[:, None].expand(-1, num_frames, -1, -1)
-            tokens = torch.cat((copies, patches.transpose(1, 2)), dim=2)
-            encoded = run(self.blocks, tokens.flatten(0, 1))[:, 0]
-            return mean_of_valid_frames(encoded.unflatten(0, (-1, num_frames)), mask)
-        tokens = torch.cat((class_token, patches.flatten(1, 2)), dim=1)
+        """The encoded class token (B, D), from (B, 1, D) and patches (B, T, N, D)."""
+        batch, num_frames, num_patches = patches.shape[:3]
+        # Nothing reads what the last block makes of the patches, so it makes the class token only.
+        run = partial(
+            run_blocks,
+            self.blocks,
+            activation_checkpointing=self.activation_checkpointing,
+            num_queries=1,
+        )
+        if self.attention_type == "joint_space_time":
+            key_mask = None
+            if mask is not None:
+                key_mask = F.pad(mask.repeat_interleave(num_patches, dim=1), (1, 0), value=True)
+            return run(torch.cat((class_token, patches.flatten(1, 2)), dim=1), key_mask)[:, 0]
+        copies = class_token[:, None].expand(-1, num_frames, -1, -1)
+        tokens = torch.cat((copies, patches), dim=2)
         if self.attention_type == "divided_space_time":
-            return run(self.blocks, tokens, num_frames, mask)[:, 0]
-        key_mask = None
-        if mask is not None:
-            key_mask = F.pad(mask.repeat(1, patches.shape[1]), (1, 0), value=True)
-        return run(self.blocks, tokens, key_mask)[:, 0]
+            return run(tokens, mask)[:, 0, 0]
+        encoded = run(tokens.flatten(0, 1), None).view(batch, num_frames, -1)
+        return mean_of_valid_frames(encoded, mask)
 
 
 def check_divisible(image_size: int, patch_size: int) -> None:

@@ -1,7 +1,7 @@
-"""Loading TimeSformer weights in the layout of Hugging Face's ``transformers``.
+"""Loading published weights into a TimeSformer.
 
-A model is a folder (or hub repository) with ``config.json`` and ``model.safetensors`` or
-``pytorch_model.bin``.
+A model in the layout of Hugging Face's ``transformers`` is a folder (or hub repository) with
+``config.json`` and ``model.safetensors`` or ``pytorch_model.bin``; for timm's, see ``vit_weights``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from slrtune.config.errors import UserError
 from slrtune.models.positions import resize_patch_positions, resize_time_positions
 from slrtune.models.transformer import EncoderBlock
+from slrtune.models.vit_weights import fetch_vit, is_vit_layout, timm_name, video_weights
 from slrtune.models.weights import hub_download, load_weights, read_weights
 
 if TYPE_CHECKING:
@@ -50,30 +51,35 @@ RENAMED_PARTS = (
 def load_timesformer_weights(
     model: TimeSformer, pretrained: bool | str, load_head: bool = False
 ) -> None:
-    """Load Hugging Face weights, with positions resized to the model's image and clip size.
+    """Load published weights, with positions resized to the model's image and clip size.
 
     Args:
         model: the model to fill.
-        pretrained: a local folder or weights file, a hub name such as
-            ``facebook/timesformer-base-finetuned-k400``, or True for that one.
+        pretrained: a TimeSformer of Hugging Face's ``transformers``: a local folder or weights
+            file, a hub name such as ``facebook/timesformer-base-finetuned-k400``, or True for that
+            one. Or a ViT of timm: a local weights file, or a name such as ``vit_base_patch16_224``
+            or ``timm/vit_base_patch16_224.augreg_in21k``; see :func:`video_weights`.
         load_head: load the classifier too; its classes must then be the model's.
 
     Raises:
         UserError: weights missing, unreadable, or of another architecture or size.
     """
     source = DEFAULT_HUB_NAME if pretrained is True else str(pretrained)
-    config_file, weights_file = _find_files(source)
-    if config_file is not None:
-        _check_same_architecture(model, config_file, source)
-    weights = {_our_name(name): value for name, value in read_weights(weights_file).items()}
+    read, settings = _read(source)
+    _check_same_architecture(model, settings, source)
+    if is_vit_layout(read):
+        weights = video_weights(read, model)
+    else:
+        weights = {_our_name(name): value for name, value in read.items()}
     _resize_positions(model, weights)
     if not load_head:
+        weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
         weights |= {f"head.{name}": value for name, value in model.head.state_dict().items()}
     load_weights(model, weights, source)
 
 
-def _find_files(source: str) -> tuple[Path | None, Path]:
-    """The config file, where there is one, and the weights file, local or fetched."""
+def _read(source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights under their published names, and what is known of their architecture."""
     path = Path(source)
     if path.is_dir():
         weights_files = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
@@ -82,20 +88,28 @@ def _find_files(source: str) -> tuple[Path | None, Path]:
                 f"pretrained: the folder {source} must hold config.json and "
                 f"{' or '.join(WEIGHT_FILES)}, as transformers' save_pretrained writes them"
             )
-        return path / "config.json", weights_files[0]
+        return read_weights(weights_files[0]), _settings(path / "config.json")
     if path.is_file():
-        config_file = path.with_name("config.json")
-        return config_file if config_file.is_file() else None, path
+        weights, config_file = read_weights(path), path.with_name("config.json")
+        # Beside a ViT of timm lies another kind of config.json.
+        is_described = config_file.is_file() and not is_vit_layout(weights)
+        return weights, _settings(config_file) if is_described else {}
+    name = timm_name(source)
+    if name is not None:
+        return fetch_vit(name)
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) or path.suffix in {
         ".safetensors",
         ".bin",
         ".pth",
     }:
         raise UserError(
-            f"pretrained: {source} is neither a file, a folder, nor a hub name (owner/name)"
+            f"pretrained: {source} is neither a file, a folder, a hub name (owner/name), nor a "
+            "timm model"
         )
     with hub_download(f"the weights of timesformer ({source})"):
-        return Path(hf_hub_download(source, "config.json")), _fetch_weights(source)
+        config_file = Path(hf_hub_download(source, "config.json"))
+        weights_file = _fetch_weights(source)
+    return read_weights(weights_file), _settings(config_file)
 
 
 def _fetch_weights(hub_name: str) -> Path:
@@ -105,28 +119,37 @@ def _fetch_weights(hub_name: str) -> Path:
         return Path(hf_hub_download(hub_name, WEIGHT_FILES[1]))
 
 
-def _check_same_architecture(model: TimeSformer, config_file: Path, source: str) -> None:
-    """Heads and attention type cannot be seen in the shapes of the weights, so compare configs."""
+def _settings(config_file: Path) -> dict[str, Any]:
+    """Our settings of the architecture in a ``config.json`` of transformers."""
     try:
         config: dict[str, Any] = json.loads(config_file.read_text())
     except (ValueError, OSError) as error:
         raise UserError(f"pretrained: cannot read {config_file}: {error}") from error
+    # Ours: theirs, or the default of transformers' TimesformerConfig.
+    return {
+        "embed_dim": config.get("hidden_size", 768),
+        "depth": config.get("num_hidden_layers", 12),
+        "num_heads": config.get("num_attention_heads", 12),
+        "patch_size": config.get("patch_size", 16),
+        "qkv_bias": config.get("qkv_bias", True),
+        "attention_type": config.get("attention_type", "divided_space_time"),
+    }
+
+
+def _check_same_architecture(model: TimeSformer, theirs: dict[str, Any], source: str) -> None:
+    """Heads and attention type cannot be seen in the shapes of the weights, so compare settings."""
     block = model.blocks[0]
     assert isinstance(block, EncoderBlock)
-    # Ours, and theirs or the default of transformers' TimesformerConfig.
-    pairs = {
-        "embed_dim": (model.head.in_features, config.get("hidden_size", 768)),
-        "depth": (len(model.blocks), config.get("num_hidden_layers", 12)),
-        "num_heads": (block.attention.num_heads, config.get("num_attention_heads", 12)),
-        "patch_size": (model.patch_embed.kernel_size[0], config.get("patch_size", 16)),
-        "qkv_bias": (block.attention.qkv.bias is not None, config.get("qkv_bias", True)),
-        "attention_type": (
-            model.attention_type,
-            config.get("attention_type", "divided_space_time"),
-        ),
+    ours = {
+        "embed_dim": model.head.in_features,
+        "depth": len(model.blocks),
+        "num_heads": block.attention.num_heads,
+        "patch_size": model.patch_embed.kernel_size[0],
+        "qkv_bias": block.attention.qkv.bias is not None,
+        "attention_type": model.attention_type,
     }
     differences = [
-        f"{key}: {theirs} (not {ours})" for key, (ours, theirs) in pairs.items() if ours != theirs
+        f"{key}: {value} (not {ours[key]})" for key, value in theirs.items() if ours[key] != value
     ]
     if differences:
         raise UserError(

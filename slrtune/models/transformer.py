@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from slrtune.config.model import ActivationCheckpointing
 from slrtune.models.attention import SelfAttention
+from slrtune.models.recompute import check_activation_checkpointing, recomputed
 
 # As in ViT, TimeSformer and their published weights; torch's own default is 1e-5.
 LAYER_NORM_EPS = 1e-6
@@ -81,26 +81,41 @@ class EncoderBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
         self.apply(init_weights)
 
-    def forward(self, tokens: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Encode (B, L, D) tokens; ``key_mask`` (B, L) is True where a token is valid."""
-        tokens = tokens + self.drop_path(self.attention(self.norm1(tokens), key_mask))
+    def forward(
+        self, tokens: Tensor, key_mask: Tensor | None = None, num_queries: int | None = None
+    ) -> Tensor:
+        """Encode tokens.
+
+        Args:
+            tokens: (B, L, D).
+            key_mask: (B, L), True where a token is valid.
+            num_queries: encode only the first ones, for when nothing reads the others; None for
+                all.
+
+        Returns:
+            (B, num_queries, D).
+        """
+        mixed = self.drop_path(self.attention(self.norm1(tokens), key_mask, num_queries))
+        tokens = tokens[:, :num_queries] + mixed
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
 def run_blocks(
-    blocks: nn.ModuleList, tokens: Tensor, *inputs: object, activation_checkpointing: bool
+    blocks: nn.ModuleList,
+    tokens: Tensor,
+    *inputs: object,
+    activation_checkpointing: ActivationCheckpointing,
+    num_queries: int | None = None,
 ) -> Tensor:
-    """Pass tokens through the blocks, each called with ``(tokens, *inputs)``.
+    """Pass tokens through the blocks, each called with ``(tokens, *inputs, num_queries)``.
 
-    With activation checkpointing only the tokens between blocks are kept; backward computes each
-    block again, with the same random numbers for dropout (Chen et al. 2016).
+    Args:
+        activation_checkpointing: what is kept of each block, see :func:`recomputed`.
+        num_queries: tokens that the last block need encode; None for all.
     """
-    recompute = activation_checkpointing and torch.is_grad_enabled()
-    for block in blocks:
-        if recompute:
-            tokens = checkpoint(block, tokens, *inputs, use_reentrant=False)
-        else:
-            tokens = block(tokens, *inputs)
+    for index, block in enumerate(blocks, start=1):
+        count = num_queries if index == len(blocks) else None
+        tokens = recomputed(block, tokens, *inputs, count, mode=activation_checkpointing)
     return tokens
 
 
@@ -114,7 +129,8 @@ class TransformerEncoder(nn.Module):
         mlp_ratio: hidden width of the MLPs as a multiple of D.
         dropout: on attention weights, after the attention's projection and in the MLPs.
         attention_chunk_size: query rows processed at once; None for all.
-        activation_checkpointing: recompute blocks, and the chunks of their attention, in backward.
+        activation_checkpointing: what is kept of each block, see :func:`recomputed`; True also
+            recomputes the chunks of attention.
     """
 
     def __init__(
@@ -126,9 +142,10 @@ class TransformerEncoder(nn.Module):
         mlp_ratio: float,
         dropout: float,
         attention_chunk_size: int | None,
-        activation_checkpointing: bool,
+        activation_checkpointing: ActivationCheckpointing,
     ) -> None:
         super().__init__()
+        check_activation_checkpointing(activation_checkpointing)
         self.activation_checkpointing = activation_checkpointing
         new_attention = partial(
             SelfAttention,
@@ -137,7 +154,7 @@ class TransformerEncoder(nn.Module):
             dropout=dropout,
             attention_dropout=dropout,
             chunk_size=attention_chunk_size,
-            recompute=activation_checkpointing,
+            recompute=activation_checkpointing is True,
         )
         self.blocks = nn.ModuleList(
             EncoderBlock(

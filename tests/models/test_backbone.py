@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from slrtune.config.errors import UserError
 from slrtune.models.backbone import FrameBackbone
+from slrtune.training.peak_memory import StorageTracker
 
 
 def backbone(name: str = "test_resnet", **overrides: Any) -> FrameBackbone:
@@ -33,13 +34,119 @@ def running_statistics(model: nn.Module) -> dict[str, Tensor]:
     return {name: buffer.clone() for name, buffer in model.named_buffers()}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["test_resnet", "resnet10t", "resnet18", "mobilenetv3_small_050", "test_vit", "test_convnext"],
-)
-def test_small_networks_accept_small_images(name: str) -> None:
-    model = backbone(name)
-    assert model(images(2)).shape == (2, model.num_features)
+SMALL_NETWORKS = [
+    "test_resnet",
+    "test_vit",
+    "test_convnext",
+    "test_efficientnet",
+    "test_nfnet",
+    "test_byobnet",
+    "mobilenetv3_small_050",
+]
+
+
+@pytest.mark.parametrize("mode", [True, "selective"])
+@pytest.mark.parametrize("name", SMALL_NETWORKS)
+def test_every_network_learns_the_same_when_its_chunks_are_recomputed(
+    name: str, mode: bool | str
+) -> None:
+    def learn(activation_checkpointing: bool | str) -> dict[str, Tensor]:
+        model = backbone(
+            name, frame_chunk_size=2, activation_checkpointing=activation_checkpointing
+        )
+        torch.manual_seed(2)
+        features = model(images(4))
+        assert features.shape == (4, model.num_features)
+        features.square().sum().backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        return {"features": features.detach(), **gradients, **running_statistics(model)}
+
+    kept, recomputed = learn(False), learn(mode)
+    assert kept.keys() == recomputed.keys()
+    for key, value in kept.items():
+        torch.testing.assert_close(recomputed[key], value, rtol=1e-4, atol=1e-5 * value.abs().max())
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+@pytest.mark.parametrize("mode", [True, "selective"])
+def test_recomputation_drops_the_same_paths(name: str, mode: bool | str) -> None:
+    gradients = []
+    for activation_checkpointing in (False, mode):
+        model = backbone(
+            name,
+            frame_chunk_size=2,
+            activation_checkpointing=activation_checkpointing,
+            drop_path=0.5,
+        )
+        torch.manual_seed(7)
+        model(images(6)).square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for kept, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(kept, recomputed)
+
+
+def test_what_selective_checkpointing_keeps_is_not_overwritten() -> None:
+    def is_in_place(model: FrameBackbone) -> bool:
+        return any(getattr(module, "inplace", False) for module in model.modules())
+
+    assert is_in_place(backbone())
+    assert not is_in_place(backbone(activation_checkpointing="selective"))
+
+
+def test_drop_path_drops_in_training_alone() -> None:
+    model = backbone("test_vit", drop_path=0.5)
+    assert not torch.equal(model(images(4)), model(images(4)))
+    assert torch.equal(model.eval()(images(4)), model(images(4)))
+
+
+def test_drop_path_is_refused_by_a_network_without_it() -> None:
+    with pytest.raises(UserError, match="vgg11 has no stochastic depth; set backbone_drop_path: 0"):
+        backbone("vgg11", drop_path=0.1)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+def test_recomputed_chunks_need_memory_for_one_chunk_however_many_frames(name: str) -> None:
+    def peak_bytes(num_frames: int, activation_checkpointing: bool) -> int:
+        model = backbone(
+            name, frame_chunk_size=4, activation_checkpointing=activation_checkpointing
+        )
+        frames, tracker = images(num_frames), StorageTracker()
+        tracker.track((*model.parameters(), *model.buffers(), frames))
+        before = tracker.live_bytes
+        with tracker:
+            model(frames).sum().backward()
+        return tracker.peak_bytes - before
+
+    assert peak_bytes(32, True) < 1.2 * peak_bytes(8, True)
+    assert peak_bytes(32, False) > 2.5 * peak_bytes(8, False)
+
+
+def test_chosen_frames_are_gathered_within_their_chunk() -> None:
+    model, chosen = backbone("test_vit", frame_chunk_size=2).eval(), torch.tensor([4, 0, 3])
+    torch.testing.assert_close(model(images(5), chosen), model(images(5))[chosen])
+
+
+def test_features_are_pooled_as_published() -> None:
+    plain = timm.create_model("test_vit", num_classes=0, img_size=64).eval()
+    model = backbone("test_vit").eval()
+    model.network.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(model(images(2)), plain(images(2)), rtol=1e-4, atol=1e-5)
+
+
+def test_local_weights_of_a_vit_fit_other_image_sizes(tmp_path: Path) -> None:
+    donor = timm.create_model("test_vit")  # for 160 px
+    save_file(donor.state_dict(), tmp_path / "vit.safetensors")
+    loaded = backbone("test_vit", pretrained=str(tmp_path / "vit.safetensors")).network
+    assert loaded.pos_embed.shape == (1, 17, 64)
+    assert torch.equal(loaded.blocks[0].attn.qkv.weight, donor.blocks[0].attn.qkv.weight)
+
+
+@pytest.mark.parametrize("name", SMALL_NETWORKS)
+def test_depths_rise_from_the_pixels(name: str) -> None:
+    depths = backbone(name).layer_depths()
+    first, *_, last = depths.values()
+    assert first == 0 and last == max(depths.values()) >= 4
+    assert set(depths.values()) == set(range(last + 1))
 
 
 def test_features_are_those_of_timm() -> None:
@@ -61,14 +168,18 @@ def test_chunks_are_even_and_no_larger_than_allowed() -> None:
     assert sizes == [3, 3, 3]
 
 
-def test_recomputation_updates_batch_norm_once() -> None:
+@pytest.mark.parametrize("mode", [True, "selective"])
+@pytest.mark.parametrize("num_chunks", [1, 2])
+def test_recomputation_updates_batch_norm_once(mode: bool | str, num_chunks: int) -> None:
     results = []
-    for activation_checkpointing in (False, True):
-        model = backbone(frame_chunk_size=3, activation_checkpointing=activation_checkpointing)
+    for activation_checkpointing in (False, mode):
+        # Unchunked, unrecomputed, or its frames in a chunk of their own.
+        size = None if num_chunks == 1 and not activation_checkpointing else 6 // num_chunks
+        model = backbone(frame_chunk_size=size, activation_checkpointing=activation_checkpointing)
         model(images(6)).square().sum().backward()
         results.append(running_statistics(model))
     kept, recomputed = results
-    assert kept["network.bn1.num_batches_tracked"] == 2
+    assert kept["network.bn1.num_batches_tracked"] == num_chunks
     for name, value in kept.items():
         assert torch.equal(recomputed[name], value), name
 

@@ -7,6 +7,7 @@ import torch
 
 from slrtune.models.cnn_transformer import CNNTransformer
 from slrtune.models.positions import resize_time_positions, sinusoidal_positions
+from slrtune.models.temporal_conv import TemporalConvLayer
 from tests.models.tiny import (
     assert_padding_equals_absence,
     last_frames_padded,
@@ -37,7 +38,9 @@ def test_default_size_with_resnet50_is_44_million_parameters() -> None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_padded_clip_equals_the_clip_without_its_padding(pooling: str) -> None:
     # Learned positions are interpolated, so they differ between a padded and a shorter clip.
-    assert_padding_equals_absence(model(pooling=pooling, position="sinusoidal").eval())
+    for layers in (0, 2):
+        settings = {"position": "sinusoidal", "temporal_conv_layers": layers}
+        assert_padding_equals_absence(model(pooling=pooling, **settings).eval())
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -53,6 +56,31 @@ def test_every_pooling_trains_all_its_parameters(pooling: str) -> None:
 def test_a_padded_clip_of_nothing_is_finite_for_every_pooling(pooling: str) -> None:
     results = learn_once(model(pooling=pooling), tiny_clips(), last_frames_padded(0, 3))
     assert all(value.isfinite().all() for value in results.values())
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_padding_is_ignored_with_convolutions_over_time(pooling: str) -> None:
+    built = model(pooling=pooling, temporal_conv_layers=2).eval()
+    frames, mask = tiny_clips(), last_frames_padded(1, 3)
+    expected = built(frames, mask)
+    frames[~mask] = float("nan")
+    torch.testing.assert_close(built(frames, mask), expected)
+
+
+def test_a_convolution_over_time_sees_its_neighbours_alone() -> None:
+    layer = TemporalConvLayer(8, kernel_size=3, dropout=0.0)
+    tokens = torch.randn(1, 9, 8)
+    other = tokens.clone()
+    other[:, 4] += torch.randn(8)
+    changed = (layer(tokens, None) - layer(other, None)).abs().amax(dim=(0, 2)) > 1e-6
+    assert changed.tolist() == [False] * 3 + [True] * 3 + [False] * 3
+
+
+def test_convolutions_over_time_learn_in_a_model() -> None:
+    built = model(temporal_conv_layers=1, temporal_conv_kernel_size=3, dropout=0.0)
+    for key, gradient in learn_once(built, tiny_clips()).items():
+        if key.startswith("grad temporal_convs"):
+            assert gradient.abs().sum() > 0, key
 
 
 @pytest.mark.parametrize("position", ["learned", "sinusoidal"])
@@ -80,6 +108,8 @@ def test_sinusoidal_positions_are_those_of_the_paper() -> None:
     ("settings", "message"),
     [
         ({"pooling": "max"}, "pooling must be one of"),
+        ({"temporal_conv_layers": 1, "temporal_conv_kernel_size": 4}, "must be odd, but is 4"),
+        ({"activation_checkpointing": "some"}, "must be true, false or selective"),
         ({"position": "none"}, "position must be one of"),
         ({"position": "sinusoidal", "embed_dim": 33, "num_heads": 3}, "need an even embed_dim"),
     ],

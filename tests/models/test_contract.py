@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slrtune.models import list_models
+from slrtune.models import FrameFeatureModel, list_models
 from slrtune.models.attention import SelfAttention
+from slrtune.training.peak_memory import StorageTracker
 from tests.models.tiny import (
     NUM_CLASSES,
     assert_equal,
@@ -111,11 +112,14 @@ def test_chunks_change_neither_logits_nor_gradients(name: str, mask: torch.Tenso
 
 
 @every_model
+@pytest.mark.parametrize("mode", [True, "selective"])
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_activation_checkpointing_changes_nothing_even_with_dropout(
-    name: str, chunk_size: int | None
+    name: str, chunk_size: int | None, mode: bool | str
 ) -> None:
     settings = {
+        "temporal_conv_layers": 1,
+        "backbone_drop_path": 0.3,
         "dropout": 0.3,
         "attention_dropout": 0.3,
         "drop_path": 0.3,
@@ -124,30 +128,68 @@ def test_activation_checkpointing_changes_nothing_even_with_dropout(
     }
     frames, mask = tiny_clips(batch=3), last_frames_padded(2, 4, 4)
     kept = learn_once(tiny_model(name, **settings), frames, mask)
-    recomputed = tiny_model(name, **settings, activation_checkpointing=True)
+    recomputed = tiny_model(name, **settings, activation_checkpointing=mode)
     assert_equal(learn_once(recomputed, frames, mask), kept)
+
+
+def kept_activation_bytes(name: str, mode: bool | str, batch: int = 2) -> int:
+    """What lives between forward and backward, besides the model and its input."""
+    model = tiny_model(name, activation_checkpointing=mode, frame_chunk_size=2)
+    frames, tracker = tiny_clips(batch), StorageTracker()
+    tracker.track((*model.parameters(), *model.buffers(), frames))
+    before = tracker.live_bytes
+    with tracker:
+        logits = model(frames)
+    return tracker.live_bytes - before - logits.nbytes
 
 
 @every_model
 def test_activation_checkpointing_keeps_fewer_activations(name: str) -> None:
-    def kept_bytes(activation_checkpointing: bool) -> int:
-        model = tiny_model(
-            name, activation_checkpointing=activation_checkpointing, frame_chunk_size=2
-        )
-        kept: dict[int, int] = {}
+    plain, selective, full = (kept_activation_bytes(name, m) for m in (False, "selective", True))
+    assert full < 0.5 * plain
+    assert full < selective < 0.75 * plain
 
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            model(tiny_clips())
-        for tensor in model.parameters():
-            kept.pop(tensor.untyped_storage().data_ptr(), None)
-        return sum(kept.values())
+@every_model
+@pytest.mark.parametrize("mode", [False, "selective"])
+def test_compiled_models_learn_the_same(name: str, mode: bool | str) -> None:
+    settings = {"depth": 1, "dropout": 0.0, "drop_path": 0.0, "freeze_batch_norm": True}
+    settings |= {"frame_chunk_size": 4, "activation_checkpointing": mode}
+    expected = learn_once(tiny_model(name, **settings), tiny_clips())
+    model = tiny_model(name, **settings)
+    model.compile(backend="aot_eager")
+    assert_equal(learn_once(model, tiny_clips()), expected)
 
-    assert kept_bytes(True) < 0.5 * kept_bytes(False)
+
+@every_model
+def test_compiled_models_ignore_padding(name: str) -> None:
+    model, mask = tiny_model(name).eval(), last_frames_padded(2, 4)
+    frames, garbage = tiny_clips(), tiny_clips()
+    garbage[~mask] = float("nan")
+    expected = model(frames, mask)
+    model.compile(backend="eager")
+    torch.testing.assert_close(model(garbage, mask), expected)
+
+
+@every_model
+def test_depths_of_layers_rise_from_the_pixels_to_the_classifier(name: str) -> None:
+    model = tiny_model(name)
+    depths = model.layer_depths()
+    assert depths.keys() == {n for n, _ in model.named_parameters()}
+    assert set(depths.values()) == set(range(max(depths.values()) + 1))
+    assert len(set(depths.values())) > 2
+    assert depths["head.weight"] == max(depths.values())
+
+
+@every_model
+def test_features_of_frames_may_be_computed_apart(name: str) -> None:
+    model, frames, mask = tiny_model(name).eval(), tiny_clips(), last_frames_padded(2, 4)
+    assert model.has_frame_features == isinstance(model, FrameFeatureModel)
+    if isinstance(model, FrameFeatureModel):
+        for given in (None, mask):
+            features = model.frame_features(frames, given)
+            assert torch.equal(model.classify_features(features, given), model(frames, given))
+        assert not features[~mask].any()
 
 
 @every_model

@@ -157,7 +157,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["./nowhere/model", "weights/k400.safetensors", "k400"])
 def test_what_is_neither_path_nor_hub_name_is_refused(source: str) -> None:
-    with pytest.raises(UserError, match="is neither a file, a folder, nor a hub name"):
+    with pytest.raises(UserError, match="is neither a file, a folder, a hub name"):
         hf_sized_model(pretrained=source)
 
 
