@@ -62,6 +62,7 @@ class CNNTransformer(VideoModel):
     """
 
     encoder_prefixes: ClassVar[tuple[str, ...]] = ("backbone.",)
+    has_frame_features: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -124,15 +125,18 @@ class CNNTransformer(VideoModel):
         return {"position_embedding", "class_token"} & dict(self.named_parameters()).keys()
 
     def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        return self.classify_features(self.frame_features(frames, frame_mask), frame_mask)
+
+    def classify_features(self, features: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         mask = none_if_all_valid(frame_mask)
-        tokens = self.projection(self._frame_features(frames, mask))
+        tokens = self.projection(features)
         tokens = self.dropout(tokens + self._positions(tokens))
         if self.class_token is not None:
             tokens, mask = self._prepend_class_token(self.class_token, tokens, mask)
         return self.head(self._pool(self.encoder(tokens, mask), mask))
 
-    def _frame_features(self, frames: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, C, H, W) frames to (B, T, F) features; those of padded frames are zero."""
+    def frame_features(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        mask = none_if_all_valid(frame_mask)
         if mask is None:
             return self.backbone(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         valid_features = self.backbone(frames[mask])

@@ -24,9 +24,12 @@ class VideoModel(nn.Module, ABC):
     Attributes:
         encoder_prefixes: parameters whose name starts with one of these are the (pretrained)
             encoder and learn with ``encoder_learning_rate``; the others with ``learning_rate``.
+        has_frame_features: the encoder sees each frame alone, and ``forward`` is
+            ``classify_features(frame_features(frames))``.
     """
 
     encoder_prefixes: ClassVar[tuple[str, ...]] = ()
+    has_frame_features: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
@@ -46,6 +49,18 @@ class VideoModel(nn.Module, ABC):
     def no_weight_decay_names(self) -> set[str]:
         """Names of parameters that weight decay must spare: positions and learned tokens."""
         return set()
+
+    def layer_depths(self) -> dict[str, int]:
+        """Layer of every parameter, by name: 0 for embeddings, L + 1 after the last of L blocks."""
+        return dict.fromkeys((name for name, _ in self.named_parameters()), 0)
+
+    def frame_features(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """What the encoder makes of each frame alone: (B, T, F); only ``has_frame_features``."""
+        raise NotImplementedError(f"{type(self).__name__} has no features of single frames")
+
+    def classify_features(self, features: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """(B, G) logits from :meth:`frame_features`; only ``has_frame_features``."""
+        raise NotImplementedError(f"{type(self).__name__} has no features of single frames")
 
 
 ModelClass = TypeVar("ModelClass", bound=type[VideoModel])

@@ -5,8 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from slrtune.data.loader import ClipBatch
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def model_inputs(batch: ClipBatch) -> Tensor:
+    """Normalised frames (B, T, C, H, W) of a batch, or its cached features (B, T, F)."""
+    return normalize_frames(batch.frames) if batch.frames.dtype == torch.uint8 else batch.frames
 
 
 def normalize_frames(frames: Tensor) -> Tensor:

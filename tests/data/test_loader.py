@@ -16,7 +16,7 @@ SPLIT = 103
 
 def epoch_indices(batches: TrainingBatches | ValidationBatches, epoch: int = 0) -> list[list[int]]:
     batches.epoch = epoch
-    micro_batches = [[index for _, index in keys] for keys in batches]
+    micro_batches = [[index for _, index, _ in keys] for keys in batches]
     assert len(micro_batches) == len(batches)
     return micro_batches
 
@@ -27,7 +27,7 @@ def steps(world_size: int, micro_batch_size: int, num_clips: int = SPLIT) -> lis
     union: list[set[int]] = []
     for rank in range(world_size):
         shard = Shard(12, micro_batch_size, rank, world_size)
-        micro_batches = epoch_indices(TrainingBatches(num_clips, shard, seed=1))
+        micro_batches = epoch_indices(TrainingBatches([0] * num_clips, shard, seed=1))
         for number, micro_batch in enumerate(micro_batches):
             if number // per_step == len(union):
                 union.append(set())
@@ -46,15 +46,17 @@ def test_an_optimizer_step_sees_the_same_clips_whatever_ranks_and_micro_batches(
 
 
 def test_an_epoch_can_be_resumed_by_its_number() -> None:
-    fresh, used = (TrainingBatches(SPLIT, Shard(12, 4), seed=1) for _ in range(2))
+    fresh, used = (TrainingBatches([0] * SPLIT, Shard(12, 4), seed=1) for _ in range(2))
     epoch_indices(used, epoch=0)
     assert epoch_indices(used, epoch=5) == epoch_indices(fresh, epoch=5)
     assert epoch_indices(fresh, epoch=6) != epoch_indices(fresh, epoch=5)
-    assert epoch_indices(TrainingBatches(SPLIT, Shard(12, 4), seed=2), 5) != epoch_indices(used, 5)
+    assert epoch_indices(TrainingBatches([0] * SPLIT, Shard(12, 4), seed=2), 5) != epoch_indices(
+        used, 5
+    )
 
 
 def test_a_split_smaller_than_a_batch_is_repeated_to_fill_it() -> None:
-    (batch,) = epoch_indices(TrainingBatches(5, Shard(12, 12), seed=0))
+    (batch,) = epoch_indices(TrainingBatches([0] * 5, Shard(12, 12), seed=0))
     assert sorted(Counter(batch).values()) == [2, 2, 2, 3, 3]
 
 
@@ -131,10 +133,10 @@ def test_seed_and_epoch_change_a_training_sample(prepared: PreparedData) -> None
     dataset, other_seed = (
         prepared.dataset("train", is_training=True, seed=seed) for seed in (3, 4)
     )
-    base = dataset[0, 2].frames
-    assert torch.equal(base, dataset[0, 2].frames)
-    assert not torch.equal(base, dataset[1, 2].frames)
-    assert not torch.equal(base, other_seed[0, 2].frames)
+    base = dataset[0, 2, 0].frames
+    assert torch.equal(base, dataset[0, 2, 0].frames)
+    assert not torch.equal(base, dataset[1, 2, 0].frames)
+    assert not torch.equal(base, other_seed[0, 2, 0].frames)
 
 
 def test_loading_leaves_the_global_random_state_alone(prepared: PreparedData) -> None:
