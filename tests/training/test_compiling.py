@@ -54,9 +54,8 @@ def test_batches_of_any_size_share_one_graph(monkeypatch):
     assert len(graphs) == 1
 
 
-def test_inductor_compiles_a_whole_epoch():
+def test_inductor_trains_the_weights_that_eager_trains():
     eager, compiled = toy_trainer(max_epochs=1), toy_trainer(max_epochs=1, compile=True)
     for trainer in (eager, compiled):
         trainer.train_epoch()
-        trainer.validate()
     torch.testing.assert_close(dict(compiled.model.state_dict()), dict(eager.model.state_dict()))

@@ -18,6 +18,10 @@ def weights(trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_accumulated_micro_batches_equal_one_big_batch():
     big, small = toy_trainer(batch_size=8), toy_trainer(batch_size=8, micro_batch_size=2)
     big_loss, small_loss = big.train_epoch(), small.train_epoch()
@@ -133,8 +137,16 @@ def test_single_nan_steps_far_apart_are_no_divergence():
 def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path: Path):
     model = ToyModel(poisoned_calls=tuple(range(6, 100)))
     trainer = toy_trainer(tmp_path, model, max_nonfinite_steps=3)
+    files_of_epochs = []
+
+    def report(metrics: dict[str, float]) -> bool:
+        files_of_epochs.append(files(tmp_path))
+        return True
+
     with pytest.raises(TrainingDivergedError, match=r"3 optimizer steps in a row.*step 8"):
-        trainer.fit(Reports())
+        trainer.fit(report)
+    assert len(files_of_epochs) == 1
+    assert files(tmp_path) == files_of_epochs[0]
     state = read_checkpoint(tmp_path / "last.pt")
     assert len(state["history"]) == 1
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
