@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from slrtune.config.errors import UserError
+from slrtune.data.augment import evaluation_view
+from slrtune.data.dataset import WholeClipDataset
 from slrtune.data.feature_cache import (
     FeatureDataset,
     FeatureReader,
@@ -121,33 +123,23 @@ def test_of_many_that_ask_at_once_one_builds(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
-def test_features_are_sampled_at_the_frames_that_pixels_are(
-    prepared: PreparedData, tmp_path: Path
+@pytest.mark.parametrize("is_training", [True, False])
+def test_features_are_those_of_the_frames_that_pixels_would_be(
+    prepared: PreparedData, tmp_path: Path, is_training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each frame's feature is its number, and its mean colour tells what the pixels show."""
-    for is_training in (True, False):
-        config = prepared.config.model_copy(
-            update={"augmentation": prepared.config.augmentation, "num_frames": 3}
-        )
-        clips = prepared.dataset("train", is_training=is_training, seed=3)
-        clips._config = config
-        numbers = [
-            (clip.clip_id, torch.arange(len(clips.cached_frames(i))).float().unsqueeze(1))
-            for i, clip in enumerate(clips.clips)
-        ]
-        path = tmp_path / f"{is_training}.arrow"
-        write_features(path, torch.float32, 1, numbers)
-        features = FeatureDataset(path, clips.clips, config, is_training=is_training, seed=3)
-        samples = [features[2, i, 0] for i in range(len(features))]
-        assert [sample.frames.shape for sample in samples] == [(3, 1)] * len(clips)
-        for i, sample in enumerate(samples):
-            shown = sample.frames.flatten().long()
-            again = pickle.loads(pickle.dumps(features))[2, i, 0].frames
-            assert torch.equal(sample.frames, again)
-            if not is_training:
-                from slrtune.data.augment import evaluation_view
-                from slrtune.data.resize import channels_first
-
-                cached = torch.from_numpy(clips.cached_frames(i)[shown.numpy()])
-                view = evaluation_view(channels_first(cached), config.image_size)
-                assert torch.equal(view, clips[2, i, 0].frames)
+    monkeypatch.setattr(
+        "slrtune.data.dataset.training_view",
+        lambda frames, image_size, config, rng: evaluation_view(frames, image_size),
+    )
+    pixels = prepared.dataset("train", is_training=is_training, seed=3)
+    whole = WholeClipDataset(pixels, prepared.config.image_size)
+    clips = [
+        (clip_id, frames.flatten(1)) for clip_id, frames in (whole[i] for i in range(len(whole)))
+    ]
+    path = tmp_path / "features.arrow"
+    write_features(path, torch.uint8, clips[0][1].shape[1], clips)
+    features = FeatureDataset(path, pixels.clips, prepared.config, is_training=is_training, seed=3)
+    for key in [(2, index, repeat) for index in range(len(pixels)) for repeat in (0, 1)]:
+        expected, sample = pixels[key], pickle.loads(pickle.dumps(features))[key]
+        assert torch.equal(sample.frames, expected.frames.flatten(1))
+        assert sample[1:] == expected[1:]
