@@ -71,8 +71,11 @@ def live_models() -> list[weakref.ref]:
     return [weakref.ref(each) for each in gc.get_objects() if issubclass(type(each), VideoModel)]
 
 
-@pytest.mark.parametrize("training", [{}, {"compile": True, "ema_decay": 0.9}], ids=str)
-@pytest.mark.parametrize("does_fail", [False, True])
+@pytest.mark.parametrize(
+    ("does_fail", "training"),
+    [(False, {}), (True, {}), (False, {"compile": True, "ema_decay": 0.9})],
+    ids=str,
+)
 def test_nothing_of_a_trial_stays_in_the_process(
     tmp_path: Path, data, does_fail, training, monkeypatch
 ):
