@@ -23,7 +23,7 @@ from slrtune.training.features import FeatureClassifier
 from slrtune.training.freezing import EncoderFreeze
 from slrtune.training.metrics import ClassificationMetrics
 from slrtune.training.mixing import Mix, draw_mixes, mix_inputs, mix_labels
-from slrtune.training.normalization import model_inputs
+from slrtune.training.normalization import frame_layout, model_inputs
 from slrtune.training.peak_memory import PeakMemory, free_memory
 from slrtune.training.precision import resolve_precision
 from slrtune.training.seeding import seed_everything
@@ -61,6 +61,7 @@ class Trainer:
         self.train_loader, self.val_loader = train_loader, val_loader
         self.on_step = on_step
         self.model = model.to(device)
+        self.layout = frame_layout(self.model)
         clips_per_pass = distributed.world_size() * micro_batch_size(config)
         self.num_micro_batches = config.batch_size // clips_per_pass
         self.num_steps_per_epoch = len(train_loader) // self.num_micro_batches
@@ -165,7 +166,7 @@ class Trainer:
     def forward_backward(self, batch: ClipBatch, mixes: Sequence[Mix] = ()) -> Tensor:
         """Add the gradients of one micro-batch; returns the sum of its losses."""
         with self.precision.autocast():
-            inputs = mix_inputs(model_inputs(batch), mixes)
+            inputs = mix_inputs(model_inputs(batch, self.layout), mixes)
             logits = self.network(mark_batch_dynamic(inputs)).float()
         targets = mix_labels(batch.labels, mixes, num_glosses=logits.shape[1])
         smoothing = self.config.label_smoothing
@@ -194,7 +195,7 @@ class Trainer:
         for batch in self.val_loader:
             on_device = batch.to(self.device)
             with self.precision.autocast(is_inference=True):
-                logits = self.classifier(mark_batch_dynamic(model_inputs(on_device)))
+                logits = self.classifier(mark_batch_dynamic(model_inputs(on_device, self.layout)))
             metrics.update(logits, on_device.labels)
         return {**metrics.compute(), "val_s": time.perf_counter() - started_s}
 

@@ -23,7 +23,7 @@ from slrtune.data.feature_cache import (
 from slrtune.data.prepare import PreparedData, disk_errors_explained
 from slrtune.data.workers import process_context
 from slrtune.models.registry import VideoModel
-from slrtune.training.normalization import normalize_frames
+from slrtune.training.normalization import frame_layout, normalize_frames
 from slrtune.training.precision import Precision, resolve_precision
 
 _VERSION = 1  # raise it when the same settings give other features
@@ -89,6 +89,7 @@ class _Encoder:
         self, model: VideoModel, device: torch.device, precision: Precision, num_frames: int
     ) -> None:
         self._model, self._device = model.to(device).eval(), device
+        self._layout = frame_layout(model)
         self._precision, self._num_frames = precision, num_frames
 
     @torch.no_grad()
@@ -97,7 +98,7 @@ class _Encoder:
         parts = []
         for part in frames.split(self._num_frames):
             with self._precision.autocast():
-                normalized = normalize_frames(part.to(self._device).unsqueeze(0))
+                normalized = normalize_frames(part.to(self._device).unsqueeze(0), self._layout)
                 parts.append(self._model.frame_features(normalized)[0].cpu())
         return torch.cat(parts)
 

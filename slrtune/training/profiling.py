@@ -16,7 +16,8 @@ _NUM_ROWS = 20
 class StepProfiler:
     """Records the third to fifth optimizer step from its start on; a context manager.
 
-    Validation and saving are recorded where they fall between these steps. Writes ``folder/trace.json.gz`` (for https://ui.perfetto.dev or chrome://tracing) and
+    Validation and saving are recorded where they fall between these steps. Writes
+    ``folder/trace.json.gz`` (for https://ui.perfetto.dev or chrome://tracing) and
     ``folder/operators.txt`` once the steps are done, or what there is of them at its end.
     """
 

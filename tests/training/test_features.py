@@ -94,8 +94,8 @@ def test_cached_features_give_the_logits_of_the_pixels(own_cache):
         for of_features, of_pixels in zip(*loaders, strict=True):
             assert of_features.frames.ndim == 3
             torch.testing.assert_close(
-                FeatureClassifier(model)(model_inputs(of_features)),
-                model(model_inputs(of_pixels)),
+                FeatureClassifier(model)(model_inputs(of_features, torch.channels_last)),
+                model(model_inputs(of_pixels, torch.channels_last)),
             )
     file.close()
 
