@@ -97,7 +97,7 @@ class _Encoder:
         """uint8 (T', C, H, W) to (T', F) on the CPU, in the type that the encoder computes in."""
         parts = []
         for part in frames.split(self._num_frames):
-            with self._precision.autocast():
+            with self._precision.autocast(is_inference=True):
                 normalized = normalize_frames(part.to(self._device).unsqueeze(0), self._layout)
                 parts.append(self._model.frame_features(normalized)[0].cpu())
         return torch.cat(parts)
