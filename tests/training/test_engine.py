@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,25 @@ def test_an_epoch_without_a_finite_loss_is_divergence():
     trainer = toy_trainer(model=ToyModel(poisoned_calls=(1, 2, 3, 4)))
     with pytest.raises(TrainingDivergedError, match="every loss of epoch 1"):
         trainer.train_epoch()
+
+
+class Cycle:
+    """Garbage that only the collector of cycles finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_garbage_is_gone_before_validation_where_asked_for(is_emptied: bool):
+    trainer = toy_trainer(max_epochs=1, empty_cache_each_epoch=is_emptied)
+    garbage = weakref.ref(Cycle())
+    gc.disable()
+    try:
+        trainer.validate()
+        assert (garbage() is None) is is_emptied
+    finally:
+        gc.enable()
 
 
 def test_report_stops_the_trial():

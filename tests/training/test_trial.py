@@ -67,6 +67,20 @@ def test_a_stopped_trial_continues_bit_by_bit(tmp_path: Path, data):
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
 
 
+@pytest.mark.parametrize("model", ["cnn_transformer", "timesformer"])
+def test_a_deterministic_trial_trains_and_leaves_no_strictness_behind(tmp_path: Path, data, model):
+    strict, usual = (
+        weights_after(
+            tmp_path / str(is_strict),
+            experiment(data, model, max_epochs=1, deterministic=is_strict),
+        )
+        for is_strict in (True, False)
+    )
+    # on a CPU they are the same algorithms
+    assert all(torch.equal(strict[name], usual[name]) for name in strict)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def live_models() -> list[weakref.ref]:
     return [weakref.ref(each) for each in gc.get_objects() if issubclass(type(each), VideoModel)]
 
