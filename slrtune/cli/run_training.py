@@ -20,12 +20,15 @@ from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json, write_json
 from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
+from slrtune.training.profiling import TABLE_FILE, TRACE_FILE
 
 _RECORD, _SUMMARY = "experiment.json", "summary.json"
 _SECTIONS = ("data", "model", "training")  # what the weights depend on
 
 
-def run(experiment: Experiment, name: str | None, address: str | None) -> None:
+def run(
+    experiment: Experiment, name: str | None, address: str | None, use_profiler: bool = False
+) -> None:
     """Train, or resume, or say that the run is finished."""
     folder = run_folder(experiment.runs_dir, name or experiment.name)
     if (folder / PLAN_FILE).exists():
@@ -42,21 +45,24 @@ def run(experiment: Experiment, name: str | None, address: str | None) -> None:
         with ray_session(address=address), library_logs_to(folder / "train.log"):
             check_folder_is_shared(folder)
             try:
-                summary = _train(experiment, folder)
+                summary = _train(experiment, folder, use_profiler)
             except KeyboardInterrupt:
                 say("Interrupted; the same command goes on from the last epoch", style="yellow")
                 raise
         write_json(folder / _SUMMARY, summary)
         _print_summary(folder)
+        if use_profiler:
+            _print_profile(folder)
 
 
-def _train(experiment: Experiment, folder: Path) -> dict[str, Any]:
+def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str, Any]:
     share = share_cluster(cluster_nodes(), experiment.resources, limit=1)
     task = Task(
         folder.name,
         experiment.model_dump(mode="json"),
         str(folder),
         experiment.sweep.max_failures_per_trial,
+        use_profiler,
     )
     writer = RunWriter(folder / TENSORBOARD_FOLDER)
     max_epochs = experiment.training.max_epochs
@@ -98,6 +104,15 @@ def _print_summary(folder: Path) -> None:
     )
     say(f"  checkpoint  {summary['best_checkpoint']}")
     say(f"  curves      tensorboard --logdir {folder / TENSORBOARD_FOLDER}")
+
+
+def _print_profile(folder: Path) -> None:
+    table, trace = folder / TABLE_FILE, folder / TRACE_FILE
+    if not table.exists():
+        say("--profile: training ended before its third step; nothing was recorded")
+        return
+    say(table.read_text(encoding="utf-8"))
+    say(f"  trace       {trace} (open it at https://ui.perfetto.dev)")
 
 
 @contextmanager

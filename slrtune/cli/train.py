@@ -22,10 +22,18 @@ def train(
         str | None, typer.Option(help="The run's name. Default: the experiment's name.")
     ] = None,
     address: AddressOption = None,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Record the third to fifth step: a table of the costliest operators, and "
+            "trace.json.gz in the run's folder for https://ui.perfetto.dev.",
+        ),
+    ] = False,
 ) -> None:
     """Train one configuration. The same command again resumes where a run was cut off."""
     from slrtune.cli.run_training import run
     from slrtune.config.overrides import read_overrides
     from slrtune.config.validate import load_experiment
 
-    run(load_experiment(experiment, read_overrides(overrides or [])), name, address)
+    run(load_experiment(experiment, read_overrides(overrides or [])), name, address, profile)

@@ -31,12 +31,15 @@ class Task:
         experiment: the resolved configuration as plain data.
         folder: the trial's own folder, on storage that every node sees.
         max_failures: how often a group that died may take it up again.
+        use_profiler: record a few optimizer steps into ``folder``; no setting, for it changes no
+            result.
     """
 
     task_id: str
     experiment: dict[str, Any]
     folder: str
     max_failures: int = 2
+    use_profiler: bool = False
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
 
     try:
         experiment = experiment_from_dict(task.experiment, task.task_id)
-        ended = train_trial(experiment, Path(task.folder), report)
+        ended = train_trial(experiment, Path(task.folder), report, use_profiler=task.use_profiler)
     except Exception as error:
         post.fail(error)
         if world_size > 1:

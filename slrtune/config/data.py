@@ -62,6 +62,9 @@ class DataConfig(Settings):
     about 4/3 x cache_size_px^2 x 3 bytes per cached frame of a 4:3 video."""
     cache_max_frames: int = Field(default=64, ge=1)
     """Longer clips are thinned evenly to this many cached frames."""
+    cache_size_gib: float = Field(default=50.0, gt=0.0)
+    """training.cache_features: the most disk that the feature files in cache_dir take up together.
+    The least recently used ones make room for a new one. Decoded clips are not counted."""
     train_sampling: Literal["random_segment", "uniform"] = "random_segment"
     """Training frames: one random frame from each of T equal segments (Wang et al. 2016, TSN),
     or always the middle ones. Validation is always uniform."""

@@ -181,6 +181,52 @@ def _warmup_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]
         )
 
 
+def _mixing_has_pairs(experiment: Experiment) -> Iterator[BrokenRule]:
+    training, workers = experiment.training, experiment.resources.workers_per_trial
+    per_worker = training.batch_size // workers
+    size = training.micro_batch_size if isinstance(training.micro_batch_size, int) else per_worker
+    for key in ("mixup_alpha", "cutmix_alpha"):
+        if getattr(training, key) and size == 1:
+            yield BrokenRule(
+                f"training.{key}",
+                (
+                    "training.micro_batch_size",
+                    "training.batch_size",
+                    "resources.workers_per_trial",
+                ),
+                "must be 0 with micro-batches of one clip, which has no other to be mixed with; "
+                "set it to 0 or raise training.micro_batch_size",
+            )
+
+
+def _cached_features_stay_true(experiment: Experiment) -> Iterator[BrokenRule]:
+    training = experiment.training
+    if not training.cache_features:
+        return
+    if training.freeze_epochs < training.max_epochs:
+        yield BrokenRule(
+            "training.cache_features",
+            ("training.freeze_epochs", "training.max_epochs"),
+            "needs an encoder that never learns, but training.freeze_epochs "
+            f"{training.freeze_epochs} < training.max_epochs {training.max_epochs}; raise "
+            "training.freeze_epochs or set training.cache_features to false",
+        )
+    if experiment.model.name != "cnn_transformer":
+        yield BrokenRule(
+            "training.cache_features",
+            ("model.name",),
+            f"needs a model that sees each frame alone, but {experiment.model.name} does not; set "
+            "model.name to cnn_transformer or training.cache_features to false",
+        )
+    if training.cutmix_alpha:
+        yield BrokenRule(
+            "training.cutmix_alpha",
+            ("training.cache_features",),
+            "must be 0 with training.cache_features: features have no boxes; set it to 0 "
+            "(training.mixup_alpha blends features, too)",
+        )
+
+
 _RULES: tuple[Rule, ...] = (
     _data_has_its_folder,
     _splits_differ,
@@ -191,4 +237,6 @@ _RULES: tuple[Rule, ...] = (
     _batches_divide,
     _grace_ends_before_training,
     _warmup_ends_before_training,
+    _mixing_has_pairs,
+    _cached_features_stay_true,
 )

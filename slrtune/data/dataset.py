@@ -16,6 +16,7 @@ from slrtune.data.clip_cache import CacheParameters, ClipCache, decode_clip
 from slrtune.data.resize import channels_first
 from slrtune.data.sampling import random_segment, uniform
 from slrtune.data.seeding import Purpose, random_stream
+from slrtune.data.sharding import Key
 
 
 class Sample(NamedTuple):
@@ -59,23 +60,20 @@ class ClipDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        """The sample of ``index``, or of ``(epoch, index)``; a bare index means epoch 0.
+    def __getitem__(self, key: int | Key) -> Sample:
+        """The sample of a key; a bare index means its first time in epoch 0.
 
         The epoch travels in the key because persistent loader processes hold their own copy of
-        the dataset. A training sample depends on (seed, epoch, clip id) and nothing else.
+        the dataset. A training sample depends on seed, clip id, epoch and how often the epoch has
+        had it before, and on nothing else.
         """
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+        epoch, index, repeat = key if isinstance(key, tuple) else (0, key, 0)
         clip, cached = self.clips[index], self.cached_frames(index)
         if not self.is_training:
             return Sample(_evaluation_frames(cached, self._config), clip.label, clip.clip_id)
-        rng = random_stream(Purpose.SAMPLE, self._seed, epoch, clip.clip_id)
+        rng = sample_stream(self._seed, epoch, clip.clip_id, repeat)
         config = self._config
-        chosen = (
-            random_segment(len(cached), config.num_frames, rng)
-            if config.train_sampling == "random_segment"
-            else uniform(len(cached), config.num_frames)
-        )
+        chosen = training_frames(len(cached), config, rng)
         frames = channels_first(torch.from_numpy(cached[chosen]))
         view = training_view(frames, config.image_size, config.augmentation, rng)
         return Sample(view, clip.label, clip.clip_id)
@@ -95,6 +93,34 @@ class ClipDataset(Dataset[Sample]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cache": None}
+
+
+class WholeClipDataset(Dataset[tuple[int, Tensor]]):
+    """Every cached frame of each clip as validation sees it: clip id, uint8 (T', C, H, W)."""
+
+    def __init__(self, clips: ClipDataset, image_size: int) -> None:
+        self._clips = clips
+        self._image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        cached = torch.from_numpy(self._clips.cached_frames(index).copy())
+        view = evaluation_view(channels_first(cached), self._image_size)
+        return self._clips.clips[index].clip_id, view
+
+
+def sample_stream(seed: int, epoch: int, clip_id: int, repeat: int) -> np.random.Generator:
+    """What a training sample draws from; a clip that comes again in an epoch draws anew."""
+    return random_stream(Purpose.SAMPLE, seed, epoch, clip_id, *([repeat] if repeat else []))
+
+
+def training_frames(num_cached: int, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
+    """Which of a clip's cached frames a training sample shows: int64 (T,)."""
+    if config.train_sampling == "random_segment":
+        return random_segment(num_cached, config.num_frames, rng)
+    return uniform(num_cached, config.num_frames)
 
 
 def load_clip(path: Path, config: DataConfig) -> Tensor:

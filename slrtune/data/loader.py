@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from slrtune.config.data import DataConfig
-from slrtune.data.dataset import Sample
+from slrtune.data.dataset import ClipDataset, Sample
+from slrtune.data.feature_cache import FeatureDataset, FeatureFile
 from slrtune.data.prepare import PreparedData
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
 from slrtune.data.views import MultiViewDataset, Views
@@ -22,7 +23,8 @@ class ClipBatch:
     """Clips as the model sees them. B clips, T frames, C channels, H W pixels.
 
     Attributes:
-        frames: uint8 (B, T, C, H, W); in a multi-view test (B, V, T, C, H, W).
+        frames: uint8 (B, T, C, H, W); in a multi-view test (B, V, T, C, H, W); from the feature
+            cache, floats (B, T, F).
         labels: int64 (B,), places in the prepared data's glosses.
         clip_ids: int64 (B,), places in its manifest.
     """
@@ -94,6 +96,8 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
+    class_balance: float = 0.0,
+    features: FeatureFile | None = None,
 ) -> ClipLoader:
     """The loader of ``config.train_split`` or ``config.val_split`` for one rank.
 
@@ -104,15 +108,24 @@ def build_loader(
             ``world_size * micro_batch_size``.
         micro_batch_size: clips per batch that the loader gives.
         pin_memory: page-locked batches; only for training on a GPU.
+        class_balance: how far clips of rare glosses come more often in training, 0..1.
+        features: give these instead of pixels.
 
     Raises:
         ValueError: sizes that do not divide.
     """
     split = config.train_split if is_training else config.val_split
-    dataset = replace(prepared, config=config).dataset(split, is_training=is_training, seed=seed)
+    dataset: ClipDataset | FeatureDataset = replace(prepared, config=config).dataset(
+        split, is_training=is_training, seed=seed
+    )
+    if features is not None:
+        dataset = FeatureDataset(
+            features.path, dataset.clips, config, is_training=is_training, seed=seed
+        )
     shard = Shard(batch_size, micro_batch_size, rank, world_size)
+    labels = [clip.label for clip in dataset.clips]
     batches = (
-        TrainingBatches(len(dataset), shard, seed)
+        TrainingBatches(labels, shard, seed, class_balance)
         if is_training
         else ValidationBatches(len(dataset), shard)
     )

@@ -97,7 +97,7 @@ def prepare_data(
     """
     num_workers = num_workers or available_cpus()
     on_progress = on_progress or (lambda what, done, total: None)
-    with _disk_errors_explained(_cache_dir(config)):
+    with disk_errors_explained(_cache_dir(config)):
         root = source_root(config, on_progress, num_workers)
         records = index_clips(config, root)
         parameters = CacheParameters.of(config)
@@ -187,7 +187,8 @@ def _cache_dir(config: DataConfig) -> Path:
 
 
 @contextmanager
-def _disk_errors_explained(cache_dir: Path) -> Iterator[None]:
+def disk_errors_explained(cache_dir: Path) -> Iterator[None]:
+    """A full disk, or a folder that cannot be written to, is the user's to mend."""
     try:
         yield
     except OSError as error:

@@ -13,6 +13,7 @@ class Purpose(IntEnum):
     ORDER = 0
     SAMPLE = 1
     HOLD_OUT = 2
+    MIX = 3
 
 
 def random_stream(purpose: Purpose, *numbers: int) -> np.random.Generator:

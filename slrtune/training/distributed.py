@@ -35,7 +35,8 @@ def world_size() -> int:
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     """The model with gradients averaged over ranks; the model itself for one process.
 
-    Buffers are left alone during an epoch: :func:`average_batch_norm` joins them at its end.
+    Buffers are left alone during an epoch: :func:`average_batch_norm` joins them at its end. To be
+    wrapped anew when other parameters learn: DDP waits for the gradients of those of now.
     """
     if not is_distributed():
         return model
@@ -72,11 +73,14 @@ def max_over_ranks(value: float, device: torch.device) -> float:
 
 @torch.no_grad()
 def average_batch_norm(model: nn.Module) -> None:
-    """Give all ranks the mean of their BatchNorm statistics, so that they judge the same model."""
+    """Give all ranks the mean of their BatchNorm statistics, so that they judge the same model.
+
+    Of those in training mode: the others did not move.
+    """
     if not is_distributed():
         return
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm) and module.training:
             for statistic in (module.running_mean, module.running_var):
                 if statistic is not None:
                     sum_over_ranks(statistic).div_(world_size())

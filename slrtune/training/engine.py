@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
-from slrtune.models.registry import VideoModel
+from slrtune.models.registry import FrameFeatureModel, VideoModel
 from slrtune.training import distributed
 from slrtune.training.batches import Loader, TimedIterator, micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
+from slrtune.training.compiling import compile_in_place, mark_batch_dynamic
+from slrtune.training.features import FeatureClassifier
+from slrtune.training.freezing import EncoderFreeze
 from slrtune.training.metrics import ClassificationMetrics
-from slrtune.training.normalization import normalize_frames
-from slrtune.training.peak_memory import PeakMemory
+from slrtune.training.mixing import Mix, draw_mixes, mix_inputs, mix_labels
+from slrtune.training.normalization import frame_layout, model_inputs
+from slrtune.training.peak_memory import PeakMemory, free_memory
 from slrtune.training.precision import resolve_precision
 from slrtune.training.seeding import seed_everything
 from slrtune.training.stepper import Stepper
@@ -41,6 +45,7 @@ class Trainer:
         config: TrainingConfig,
         device: torch.device,
         checkpoints: CheckpointStore | None = None,
+        on_step: Callable[[], None] | None = None,
     ) -> None:
         """
         Args:
@@ -50,17 +55,27 @@ class Trainer:
             config: the recipe.
             device: where to train.
             checkpoints: where to save and to continue from; None = keep nothing.
+            on_step: called after every optimizer step.
         """
         self.config, self.device, self.checkpoints = config, device, checkpoints
         self.train_loader, self.val_loader = train_loader, val_loader
+        self.on_step = on_step
         self.model = model.to(device)
-        self.network = distributed.wrap(self.model, device)
+        self.layout = frame_layout(self.model)
         clips_per_pass = distributed.world_size() * micro_batch_size(config)
         self.num_micro_batches = config.batch_size // clips_per_pass
         self.num_steps_per_epoch = len(train_loader) // self.num_micro_batches
         self.precision = resolve_precision(config.precision, device)
         self.stepper = Stepper(self.model, config, self.precision, self.num_steps_per_epoch)
-        self.memory = PeakMemory(self.model, device)
+        self.freeze = EncoderFreeze(self.model, config.freeze_epochs)
+        self.freeze.begin_epoch(0)
+        self.classifier: nn.Module = self.model
+        if config.cache_features:
+            assert isinstance(self.model, FrameFeatureModel)  # the features came from it
+            self.classifier = FeatureClassifier(self.model)
+        if config.compile:
+            compile_in_place(self.classifier)
+        self.network, self.memory = self._wrapped()
         self.history: list[dict[str, float]] = []
 
     def fit(self, report: ReportFn) -> bool:
@@ -100,11 +115,7 @@ class Trainer:
 
     def train_epoch(self) -> dict[str, float]:
         """One pass over the training split."""
-        epoch = len(self.history)
-        seed_everything(self.config.seed, epoch, distributed.rank())
-        self.train_loader.set_epoch(epoch)
-        self.network.train()
-        self.stepper.begin_epoch()
+        epoch = self.begin_epoch()
         started_s = time.perf_counter()
         batches = TimedIterator(self.train_loader)
         losses = [self.train_step(batches) for _ in range(self.num_steps_per_epoch)]
@@ -119,45 +130,79 @@ class Trainer:
             "data_wait": batches.wait_s / train_s,
         }
 
+    def begin_epoch(self) -> int:
+        """Make everything depend on the epoch alone, and not on how the process got there."""
+        epoch = len(self.history)
+        seed_everything(self.config.seed, epoch, distributed.rank())
+        self.train_loader.set_epoch(epoch)
+        self.network.train()
+        if self.freeze.begin_epoch(epoch):
+            self.network = self.classifier
+            free_memory()  # the old DDP wrapper with its hooks and buckets
+            self.network, self.memory = self._wrapped()
+        self.stepper.begin_epoch()
+        return epoch
+
+    def _wrapped(self) -> tuple[nn.Module, PeakMemory]:
+        """For the parameters that learn now."""
+        network = distributed.wrap(self.classifier, self.device)
+        return network, PeakMemory(self.model, self.device)
+
     def train_step(self, batches: Iterator[ClipBatch]) -> float:
         """One optimizer step over ``batch_size`` clips of all ranks; returns their mean loss."""
         loss_sum = torch.zeros((), device=self.device)
         for index in range(self.num_micro_batches):
             batch = next(batches)
+            mixes = draw_mixes(self.config, len(self.history), batch)
             is_last = index == self.num_micro_batches - 1
             with self.memory.measuring(), distributed.accumulating(self.network, is_last=is_last):
-                loss_sum += self.forward_backward(batch.to(self.device))
+                loss_sum += self.forward_backward(batch.to(self.device), mixes)
         with self.memory.measuring():
             loss = self.stepper.step(loss_sum)
         self.memory.end_step()
+        if self.on_step is not None:
+            self.on_step()
         return loss
 
-    def forward_backward(self, batch: ClipBatch) -> Tensor:
+    def forward_backward(self, batch: ClipBatch, mixes: Sequence[Mix] = ()) -> Tensor:
         """Add the gradients of one micro-batch; returns the sum of its losses."""
         with self.precision.autocast():
-            logits = self.network(normalize_frames(batch.frames))
+            inputs = mix_inputs(model_inputs(batch, self.layout), mixes)
+            logits = self.network(mark_batch_dynamic(inputs)).float()
+        targets = mix_labels(batch.labels, mixes, num_glosses=logits.shape[1])
         smoothing = self.config.label_smoothing
-        loss_sum = F.cross_entropy(
-            logits.float(), batch.labels, reduction="sum", label_smoothing=smoothing
-        )
+        loss_sum = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
         # a share of the mean over the whole batch; DDP will divide by the number of ranks
         share = loss_sum * (distributed.world_size() / self.config.batch_size)
         self.stepper.backward(share)
         return loss_sum.detach()
 
-    @torch.inference_mode()
     def validate(self) -> dict[str, float]:
         """Accuracy and plain cross-entropy of the whole validation split."""
+        self._free_memory()
         distributed.average_batch_norm(self.model)
-        self.model.eval()
+        with self.stepper.judged_weights():
+            if self.stepper.average is not None:
+                distributed.average_batch_norm(self.model)
+            validated = self._validate()
+        self._free_memory()
+        return validated
+
+    @torch.inference_mode()
+    def _validate(self) -> dict[str, float]:
+        self.classifier.eval()
         started_s = time.perf_counter()
         metrics = ClassificationMetrics(self.device)
         for batch in self.val_loader:
             on_device = batch.to(self.device)
             with self.precision.autocast(is_inference=True):
-                logits = self.model(normalize_frames(on_device.frames))
+                logits = self.classifier(mark_batch_dynamic(model_inputs(on_device, self.layout)))
             metrics.update(logits, on_device.labels)
         return {**metrics.compute(), "val_s": time.perf_counter() - started_s}
+
+    def _free_memory(self) -> None:
+        if self.config.empty_cache_each_epoch:
+            free_memory()
 
     def record_epoch(self, measured: dict[str, float]) -> None:
         """Add the metrics of a finished epoch to the history."""
@@ -183,11 +228,15 @@ class Trainer:
 
     def _save(self) -> None:
         assert self.checkpoints is not None
-        model, metrics = self.model.state_dict(), self.history[-1]
-        if self.best is metrics:
-            self.checkpoints.save_best(model, metrics)
+        if self.best is self.history[-1]:
+            with self.stepper.judged_weights():
+                self.checkpoints.save_best(self.model.state_dict(), self.best)
         self.checkpoints.save_last(
-            {"model": model, "stepper": self.stepper.state_dict(), "history": self.history}
+            {
+                "model": self.model.state_dict(),
+                "stepper": self.stepper.state_dict(),
+                "history": self.history,
+            }
         )
 
     def resume(self) -> bool:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from slrtune.models.registry import VideoModel
 from slrtune.training.batches import Loader, TimedIterator
 from slrtune.training.metrics import NEVER, label_ranks
-from slrtune.training.normalization import normalize_frames
+from slrtune.training.normalization import frame_layout, normalize_frames
 from slrtune.training.peak_memory import PeakMemory
 from slrtune.training.precision import Precision
 
@@ -91,6 +91,7 @@ def predict_split(
         on_clips: told after each batch how many clips are done.
     """
     model.eval()
+    layout = frame_layout(model)
     started_s = time.perf_counter()
     memory, batches = PeakMemory(model, device), TimedIterator(loader)
     outcomes: list[Predictions] = []
@@ -98,7 +99,7 @@ def predict_split(
     for batch in batches:
         with memory.measuring(), precision.autocast(is_inference=True):
             views = [
-                model(normalize_frames(view.to(device, non_blocking=True)))
+                model(normalize_frames(view.to(device, non_blocking=True), layout))
                 for view in batch.frames.unbind(dim=1)
             ]
         memory.end_step()

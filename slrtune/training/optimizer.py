@@ -3,49 +3,79 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
 from slrtune.models.registry import VideoModel
 
+# where AdamW has a fused kernel
+_FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
+
 
 def build_optimizer(model: VideoModel, config: TrainingConfig) -> AdamW:
-    """AdamW (Loshchilov & Hutter 2019) with up to four groups: encoder or head, decayed or not.
+    """AdamW (Loshchilov & Hutter 2019) with groups: encoder or head, decayed or not, layer.
 
     Vectors (biases, norms) and the names the model gives are not decayed. Each group carries its
     ``peak_learning_rate``; :func:`set_learning_rates` gives it the current one.
 
     Args:
-        model: frozen parameters are left out.
-        config: learning rates and weight decay.
+        model: parameters that do not require gradients now are left out for ever.
+        config: learning rates, their decay over layers, and weight decay.
+
+    Raises:
+        UserError: layer-wise decay for a model whose encoder has no layers.
     """
-    peaks = {
-        "encoder": config.encoder_learning_rate or config.learning_rate,
-        "head": config.learning_rate,
-    }
     spared = model.no_weight_decay_names()
-    groups: dict[tuple[str, bool], list[Tensor]] = {}
+    factors = layer_factors(model, config.layer_decay)
+    encoder_peak = config.encoder_learning_rate or config.learning_rate
+    groups: dict[tuple[str, bool, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            part = "encoder" if name.startswith(model.encoder_prefixes) else "head"
+            is_encoder = name.startswith(model.encoder_prefixes)
+            peak = encoder_peak * factors[name] if is_encoder else config.learning_rate
             is_decayed = parameter.ndim > 1 and name not in spared
-            groups.setdefault((part, is_decayed), []).append(parameter)
+            part = "encoder" if is_encoder else "head"
+            groups.setdefault((part, is_decayed, peak), []).append(parameter)
+    device_types = {parameter.device.type for parameter in model.parameters()}
     return AdamW(
         [
             {
                 "name": part if is_decayed else f"{part}_no_decay",
                 "params": parameters,
-                "lr": peaks[part],
-                "peak_learning_rate": peaks[part],
+                "lr": peak,
+                "peak_learning_rate": peak,
                 "weight_decay": config.weight_decay if is_decayed else 0.0,
             }
-            for (part, is_decayed), parameters in groups.items()
+            for (part, is_decayed, peak), parameters in groups.items()
         ],
         # one kernel for all tensors; unlike foreach it needs no temporaries as large as the model
-        fused=True,
+        fused=device_types <= _FUSED_DEVICES,
     )
+
+
+def layer_factors(model: VideoModel, layer_decay: float | None) -> Mapping[str, float]:
+    """Share of the encoder's learning rate for each parameter, by name; 1 without a decay.
+
+    (BEiT, Bao et al. 2022, and MAE, He et al. 2022, appendix A): decay^(L + 1 - depth) for the
+    depths 0 (embeddings) to L + 1 (what follows the last of L blocks).
+
+    Raises:
+        UserError: all parameters of the encoder have the same depth.
+    """
+    depths = model.layer_depths()
+    if layer_decay is None:
+        return dict.fromkeys(depths, 1.0)
+    if len({d for name, d in depths.items() if name.startswith(model.encoder_prefixes)}) < 2:
+        raise UserError(
+            f"training.layer_decay must be null for {type(model).__name__}, whose encoder has no "
+            "layers to tell apart; set it to null"
+        )
+    top = max(depths.values())
+    return {name: layer_decay ** (top - depth) for name, depth in depths.items()}
 
 
 def learning_rate_ratio(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ from torch.utils._pytree import tree_leaves
 _BYTES_PER_GIB = 2**30
 _BLOCK_BYTES = 512  # the CUDA caching allocator's granularity
 _NUM_TRACKED_STEPS = 2  # the first lacks optimizer state, from the second on all are alike
+
+
+def free_memory() -> None:
+    """Give what nothing refers to any more back to the device, reference cycles included."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class StorageTracker(TorchDispatchMode):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from slrtune.config.errors import UserError
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def seed_everything(seed: int, *place: int) -> None:
@@ -24,7 +31,42 @@ def seed_everything(seed: int, *place: int) -> None:
     torch.manual_seed(int(words[2]) << 32 | int(words[3]))
 
 
-def use_deterministic_kernels() -> None:
-    """Make cuDNN choose the same kernels each time: benchmarking picks by timing noise."""
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+@contextmanager
+def deterministic_kernels(*, is_strict: bool) -> Iterator[None]:
+    """Make cuDNN choose the same kernels each time; what the process had comes back at the end.
+
+    Args:
+        is_strict: use only algorithms that repeat bit by bit, wherever torch knows of others.
+
+    Raises:
+        UserError: a strict trial needs an operation that has no such algorithm.
+    """
+    cudnn = torch.backends.cudnn
+    cudnn_before = cudnn.benchmark, cudnn.deterministic
+    strict_before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    workspace_before = os.environ.get(_WORKSPACE)
+    # benchmarking picks kernels by timing noise
+    cudnn.benchmark, cudnn.deterministic = False, True
+    if is_strict:
+        # torch refuses cuBLAS without one of two values: https://docs.nvidia.com/cuda/cublas
+        os.environ[_WORKSPACE] = ":4096:8"
+    torch.use_deterministic_algorithms(is_strict)
+    try:
+        yield
+    except RuntimeError as error:
+        if is_strict and "deterministic" in str(error):
+            raise UserError(
+                "training.deterministic: the model needs an operation without a deterministic "
+                f"algorithm ({str(error).splitlines()[0]}); set it to false"
+            ) from error
+        raise
+    finally:
+        cudnn.benchmark, cudnn.deterministic = cudnn_before
+        torch.use_deterministic_algorithms(strict_before[0], warn_only=strict_before[1])
+        if workspace_before is None:
+            os.environ.pop(_WORKSPACE, None)
+        else:
+            os.environ[_WORKSPACE] = workspace_before

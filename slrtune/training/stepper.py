@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from slrtune.config.training import TrainingConfig
 from slrtune.models.registry import VideoModel
 from slrtune.training import distributed
+from slrtune.training.ema import WeightAverage
 from slrtune.training.optimizer import build_optimizer, learning_rate_ratio, set_learning_rates
 from slrtune.training.precision import Precision
 
@@ -25,6 +27,7 @@ class Stepper:
     Attributes:
         num_steps: optimizer steps so far, skipped ones included.
         num_skipped_steps: of these, left out because loss or gradients were not finite.
+        average: moving average of the weights, which skipped steps leave alone; None without.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Stepper:
         self._model, self._config, self._precision = model, config, precision
         self._num_steps_per_epoch = num_steps_per_epoch
         self.optimizer = build_optimizer(model, config)
+        self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.scaler = precision.grad_scaler()
         self.num_steps = 0
         self.num_skipped_steps = 0
@@ -78,6 +82,8 @@ class Stepper:
         if all(map(math.isfinite, sums)):
             self.scaler.step(self.optimizer)
             self._num_skipped_in_a_row = 0
+            if self.average is not None:
+                self.average.update()
         else:
             self._skip()
         self.scaler.update()
@@ -121,9 +127,14 @@ class Stepper:
             min_ratio=self._config.min_learning_rate_ratio,
         )
 
+    def judged_weights(self) -> AbstractContextManager[None]:
+        """While active, the model holds the weights to validate and to keep."""
+        return self.average.applied() if self.average is not None else nullcontext()
+
     def state_dict(self) -> dict[str, Any]:
         """All that continuing needs."""
         return {
+            "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "num_steps": self.num_steps,
@@ -134,6 +145,8 @@ class Stepper:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`, if need be on another device or in another precision."""
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.num_steps = state["num_steps"]

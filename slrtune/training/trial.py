@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import gc
 import time
 import traceback
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from slrtune.config.experiment import Experiment
+from slrtune.data.feature_cache import FeatureFile
 from slrtune.data.loader import ClipLoader, build_loader
 from slrtune.data.prepare import PreparedData, prepare_data
 from slrtune.models import create_model
 from slrtune.training import distributed
 from slrtune.training.batches import micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
+from slrtune.training.compiling import forget_compiled_code
 from slrtune.training.engine import ReportFn, Trainer
-from slrtune.training.seeding import seed_everything, use_deterministic_kernels
+from slrtune.training.features import cached_features
+from slrtune.training.peak_memory import free_memory
+from slrtune.training.profiling import StepProfiler
+from slrtune.training.seeding import deterministic_kernels, seed_everything
 from slrtune.training.stepper import TrainingDivergedError
 
 __all__ = ["ReportFn", "TrainingDivergedError", "TrialSummary", "train_trial"]
@@ -45,7 +50,9 @@ class TrialSummary:
     wall_s: float
 
 
-def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSummary:
+def train_trial(
+    experiment: Experiment, folder: Path, report: ReportFn, *, use_profiler: bool = False
+) -> TrialSummary:
     """Train one trial, from its last checkpoint on if ``folder`` has one.
 
     Every worker of the trial calls it. Nothing of the trial stays in the process, whether it
@@ -55,6 +62,7 @@ def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> Trial
         experiment: data, model and training settings.
         folder: the trial's folder; checkpoints go to ``folder/checkpoints``. Shared by workers.
         report: called on every rank after each epoch; returns whether to go on, the same on all.
+        use_profiler: rank 0 records a few steps, see :class:`StepProfiler`; changes no result.
 
     Raises:
         UserError: the data or the checkpoint cannot be used.
@@ -62,20 +70,22 @@ def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> Trial
         torch.OutOfMemoryError: the trial does not fit the GPU.
     """
     try:
-        return _train(experiment, folder, report)
+        with deterministic_kernels(is_strict=experiment.training.deterministic):
+            return _train(experiment, folder, report, use_profiler)
     except BaseException as error:
         # the frames of the failed call hold the model and its gradients
         traceback.clear_frames(error.__traceback__)
         raise
     finally:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if experiment.training.compile:
+            forget_compiled_code()
+        free_memory()
 
 
-def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSummary:
+def _train(
+    experiment: Experiment, folder: Path, report: ReportFn, use_profiler: bool
+) -> TrialSummary:
     started_s = time.perf_counter()
-    use_deterministic_kernels()
     seed_everything(experiment.training.seed)
     prepared = prepare_data(experiment.data)
     model = create_model(
@@ -85,18 +95,28 @@ def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSumma
         image_size=experiment.data.image_size,
         **experiment.model.section.model_dump(),
     )
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     device = current_device()
     checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
-    trainer = Trainer(
-        model,
-        _loader(experiment, prepared, device, is_training=True),
-        _loader(experiment, prepared, device, is_training=False),
-        experiment.training,
-        device,
-        checkpoints,
-    )
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    is_stopped = trainer.fit(lambda metrics: report({**metrics, "num_parameters": num_parameters}))
+    with ExitStack() as stack:
+        features = profiler = None
+        if experiment.training.cache_features:
+            in_use = closing(cached_features(experiment, prepared, model, device))
+            features = stack.enter_context(in_use)
+        if use_profiler and distributed.rank() == 0:
+            profiler = stack.enter_context(StepProfiler(folder, device))
+        trainer = Trainer(
+            model,
+            _loader(experiment, prepared, features, device, is_training=True),
+            _loader(experiment, prepared, features, device, is_training=False),
+            experiment.training,
+            device,
+            checkpoints,
+            profiler.step if profiler else None,
+        )
+        is_stopped = trainer.fit(
+            lambda metrics: report({**metrics, "num_parameters": num_parameters})
+        )
     return TrialSummary(
         best=trainer.best,
         last_epoch=len(trainer.history),
@@ -115,7 +135,12 @@ def current_device() -> torch.device:
 
 
 def _loader(
-    experiment: Experiment, prepared: PreparedData, device: torch.device, *, is_training: bool
+    experiment: Experiment,
+    prepared: PreparedData,
+    features: FeatureFile | None,
+    device: torch.device,
+    *,
+    is_training: bool,
 ) -> ClipLoader:
     return build_loader(
         prepared,
@@ -127,4 +152,6 @@ def _loader(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         pin_memory=device.type == "cuda",
+        class_balance=experiment.training.class_balance,
+        features=features,
     )

@@ -63,7 +63,10 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
 
 def test_two_workers_train_one_trial_together(tmp_path: Path, colors_experiment: Path) -> None:
     code, output = run_slrtune(
-        ["train", str(colors_experiment), "--set", "resources.workers_per_trial=2"], tmp_path
+        ["train", str(colors_experiment), "--set", "resources.workers_per_trial=2", "--profile"],
+        tmp_path,
     )
     assert code == 0, output
     assert "epoch   4/4" in output
+    assert "aten::" in output and "trace.json.gz" in output
+    assert (tmp_path / "runs" / "colors" / "trace.json.gz").stat().st_size > 0

@@ -87,6 +87,17 @@ def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> No
         ("name: 2020-99-99\n", "is not valid YAML"),
         ("parameters: {training.seed: {low: 1, high: 2}}\n", "is a search space"),
         ("model: {name: timesformer}\ndata: {image_size: 100}\n", "100 / 16 leaves a remainder"),
+        ("training: {mixup_alpha: 0.2, micro_batch_size: 1}\n", "mixup_alpha must be 0 with micro"),
+        ("training: {cutmix_alpha: 1.0, batch_size: 1}\n", "cutmix_alpha must be 0 with micro"),
+        ("training: {cache_features: true, freeze_epochs: 49}\n", "49 < training.max_epochs 50"),
+        (
+            "training: {cache_features: true, freeze_epochs: 50, cutmix_alpha: 1.0}\n",
+            "features have no boxes",
+        ),
+        (
+            "model: {name: timesformer}\ntraining: {cache_features: true, freeze_epochs: 50}\n",
+            "needs a model that sees each frame alone, but timesformer does not",
+        ),
     ],
 )
 def test_bad_input_gets_one_message_with_its_rule(tmp_path: Path, text: str, rule: str) -> None:

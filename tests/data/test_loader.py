@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ SPLIT = 103
 
 def epoch_indices(batches: TrainingBatches | ValidationBatches, epoch: int = 0) -> list[list[int]]:
     batches.epoch = epoch
-    micro_batches = [[index for _, index in keys] for keys in batches]
+    micro_batches = [[index for _, index, _ in keys] for keys in batches]
     assert len(micro_batches) == len(batches)
     return micro_batches
 
@@ -27,7 +28,7 @@ def steps(world_size: int, micro_batch_size: int, num_clips: int = SPLIT) -> lis
     union: list[set[int]] = []
     for rank in range(world_size):
         shard = Shard(12, micro_batch_size, rank, world_size)
-        micro_batches = epoch_indices(TrainingBatches(num_clips, shard, seed=1))
+        micro_batches = epoch_indices(TrainingBatches([0] * num_clips, shard, seed=1))
         for number, micro_batch in enumerate(micro_batches):
             if number // per_step == len(union):
                 union.append(set())
@@ -46,16 +47,54 @@ def test_an_optimizer_step_sees_the_same_clips_whatever_ranks_and_micro_batches(
 
 
 def test_an_epoch_can_be_resumed_by_its_number() -> None:
-    fresh, used = (TrainingBatches(SPLIT, Shard(12, 4), seed=1) for _ in range(2))
+    fresh, used = (TrainingBatches([0] * SPLIT, Shard(12, 4), seed=1) for _ in range(2))
     epoch_indices(used, epoch=0)
     assert epoch_indices(used, epoch=5) == epoch_indices(fresh, epoch=5)
     assert epoch_indices(fresh, epoch=6) != epoch_indices(fresh, epoch=5)
-    assert epoch_indices(TrainingBatches(SPLIT, Shard(12, 4), seed=2), 5) != epoch_indices(used, 5)
+    assert epoch_indices(TrainingBatches([0] * SPLIT, Shard(12, 4), seed=2), 5) != epoch_indices(
+        used, 5
+    )
 
 
 def test_a_split_smaller_than_a_batch_is_repeated_to_fill_it() -> None:
-    (batch,) = epoch_indices(TrainingBatches(5, Shard(12, 12), seed=0))
+    (batch,) = epoch_indices(TrainingBatches([0] * 5, Shard(12, 12), seed=0))
     assert sorted(Counter(batch).values()) == [2, 2, 2, 3, 3]
+
+
+def test_every_repetition_of_a_clip_has_its_own_number() -> None:
+    (keys,) = TrainingBatches([0] * 5, Shard(12, 12), seed=0)
+    assert len(set(keys)) == len(keys) == 12
+    assert sorted(repeat for _, _, repeat in keys) == [0] * 5 + [1] * 5 + [2] * 2
+
+
+def gloss_counts(class_balance: float) -> list[int]:
+    """How often glosses of 64, 16 and 4 clips come in an epoch, over two ranks."""
+    labels = np.repeat([0, 1, 2], [64, 16, 4])
+    counts = np.zeros(3, int)
+    for rank in (0, 1):
+        batches = TrainingBatches(labels, Shard(12, 3, rank, 2), 1, class_balance)
+        for micro_batch in epoch_indices(batches):
+            counts += np.bincount(labels[micro_batch], minlength=3)
+    return counts.tolist()
+
+
+def test_class_balance_evens_out_the_glosses() -> None:
+    assert gloss_counts(0.0) == [64, 16, 4]
+    assert gloss_counts(1.0) == [28, 28, 28]
+    # 8 : 4 : 2 of 84
+    assert gloss_counts(0.5) == [48, 24, 12]
+
+
+def test_a_balanced_epoch_can_be_resumed_and_differs_from_the_next() -> None:
+    labels = np.repeat([0, 1, 2], [64, 16, 4])
+    fresh, used = (TrainingBatches(labels, Shard(12, 4), 1, 1.0) for _ in range(2))
+    epoch_indices(used, epoch=0)
+    assert epoch_indices(used, epoch=5) == epoch_indices(fresh, epoch=5)
+    fifth, sixth = (np.ravel(epoch_indices(fresh, epoch)) for epoch in (5, 6))
+    assert set(fifth) != set(sixth)  # other clips of the frequent gloss
+    counts = np.bincount(fifth, minlength=84)
+    assert set(counts[:64]) == {0, 1}
+    assert set(counts[80:]) == {7}
 
 
 @pytest.mark.parametrize("num_clips", [1, 7, 103])
@@ -131,10 +170,15 @@ def test_seed_and_epoch_change_a_training_sample(prepared: PreparedData) -> None
     dataset, other_seed = (
         prepared.dataset("train", is_training=True, seed=seed) for seed in (3, 4)
     )
-    base = dataset[0, 2].frames
-    assert torch.equal(base, dataset[0, 2].frames)
-    assert not torch.equal(base, dataset[1, 2].frames)
-    assert not torch.equal(base, other_seed[0, 2].frames)
+    base = dataset[0, 2, 0].frames
+    assert torch.equal(base, dataset[0, 2, 0].frames)
+    assert not torch.equal(base, dataset[1, 2, 0].frames)
+    assert not torch.equal(base, other_seed[0, 2, 0].frames)
+
+
+def test_a_clip_that_comes_again_in_an_epoch_is_augmented_anew(prepared: PreparedData) -> None:
+    dataset = prepared.dataset("train", is_training=True, seed=3)
+    assert not torch.equal(dataset[0, 2, 0].frames, dataset[0, 2, 1].frames)
 
 
 def test_loading_leaves_the_global_random_state_alone(prepared: PreparedData) -> None:

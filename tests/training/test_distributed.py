@@ -9,11 +9,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from slrtune.training import distributed
+from slrtune.training import compiling, distributed
+from slrtune.training.checkpoint import read_checkpoint
 from slrtune.training.metrics import ClassificationMetrics
 from tests.training.toys import Reports, ToyModel, toy_trainer
 
 RECIPE = {"batch_size": 8, "micro_batch_size": 2, "max_epochs": 2}
+THAW = {"freeze_epochs": 1, "ema_decay": 0.5}
 
 
 def count_exchange(calls, bucket):
@@ -67,6 +69,15 @@ def two_ranks(rank: int, folder: Path) -> None:
 
     found["metrics"] = measured(rank, 2)
     found["metrics_of_rank_zero"] = measured(0, 2, is_given=rank == 0)
+    thawed = toy_trainer(folder / "thawed", **place, **RECIPE, **THAW)
+    thawed.fit(Reports())
+    found["thawed_weights"] = thawed.model.state_dict()
+    found["best_weights"] = read_checkpoint(folder / "thawed" / "best.pt")["model"]
+
+    compiling.BACKEND = "aot_eager"
+    compiled = toy_trainer(**place, **RECIPE, compile=True)
+    found["compiled_loss"] = compiled.train_epoch()["train_loss"]
+    found["compiled_weights"] = compiled.model.state_dict()
 
     try:
         distributed.from_rank_zero(lambda: 1 // 0)
@@ -148,3 +159,23 @@ def test_ranks_exchange_gradients_once_per_optimizer_step(found):
 def test_an_error_on_rank_zero_is_raised_on_both(found):
     assert found[0]["error"].startswith("ZeroDivisionError")
     assert "rank 0 failed: ZeroDivisionError" in found[1]["error"]
+
+
+def test_two_ranks_thaw_an_encoder_as_one_does(found, tmp_path: Path):
+    alone = toy_trainer(tmp_path, **RECIPE, **THAW)
+    before = alone.model.encoder.weight.clone()
+    alone.fit(Reports())
+    assert not torch.equal(alone.model.encoder.weight, before)
+    best = read_checkpoint(tmp_path / "best.pt")["model"]
+    for rank in found:
+        torch.testing.assert_close(dict(rank["thawed_weights"]), dict(alone.model.state_dict()))
+        torch.testing.assert_close(dict(rank["best_weights"]), dict(best))
+
+
+def test_two_ranks_train_a_compiled_model(found):
+    alone = toy_trainer(**RECIPE)
+    assert found[0]["compiled_loss"] == pytest.approx(alone.train_epoch()["train_loss"], rel=1e-4)
+    for rank in found:
+        torch.testing.assert_close(
+            dict(rank["compiled_weights"]), dict(alone.model.state_dict()), rtol=0, atol=1e-5
+        )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,10 @@ from tests.training.toys import NUM_CLIPS, Reports, ToyModel, toy_clips, toy_tra
 
 def weights(trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_accumulated_micro_batches_equal_one_big_batch():
@@ -133,8 +139,16 @@ def test_single_nan_steps_far_apart_are_no_divergence():
 def test_divergence_raises_and_keeps_the_last_good_checkpoint(tmp_path: Path):
     model = ToyModel(poisoned_calls=tuple(range(6, 100)))
     trainer = toy_trainer(tmp_path, model, max_nonfinite_steps=3)
+    files_of_epochs = []
+
+    def report(metrics: dict[str, float]) -> bool:
+        files_of_epochs.append(files(tmp_path))
+        return True
+
     with pytest.raises(TrainingDivergedError, match=r"3 optimizer steps in a row.*step 8"):
-        trainer.fit(Reports())
+        trainer.fit(report)
+    assert len(files_of_epochs) == 1
+    assert files(tmp_path) == files_of_epochs[0]
     state = read_checkpoint(tmp_path / "last.pt")
     assert len(state["history"]) == 1
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
@@ -144,6 +158,25 @@ def test_an_epoch_without_a_finite_loss_is_divergence():
     trainer = toy_trainer(model=ToyModel(poisoned_calls=(1, 2, 3, 4)))
     with pytest.raises(TrainingDivergedError, match="every loss of epoch 1"):
         trainer.train_epoch()
+
+
+class Cycle:
+    """Garbage that only the collector of cycles finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_garbage_is_gone_before_validation_where_asked_for(is_emptied: bool):
+    trainer = toy_trainer(max_epochs=1, empty_cache_each_epoch=is_emptied)
+    garbage = weakref.ref(Cycle())
+    gc.disable()
+    try:
+        trainer.validate()
+        assert (garbage() is None) is is_emptied
+    finally:
+        gc.enable()
 
 
 def test_report_stops_the_trial():

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
 from slrtune.training.optimizer import build_optimizer, learning_rate_ratio, set_learning_rates
 from tests.training.toys import ToyModel
 
 
-def groups_by_parameter(**training) -> tuple[dict[str, dict], object]:
-    model = ToyModel()
+def groups_by_parameter(
+    model: ToyModel | None = None, **training
+) -> tuple[dict[str, dict], object]:
+    model = model or ToyModel()
     optimizer = build_optimizer(model, TrainingConfig.model_validate(training))
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = {names[p]: group for group in optimizer.param_groups for p in group["params"]}
@@ -42,6 +45,38 @@ def test_frozen_parameters_are_left_out():
     model.encoder.requires_grad_(False)
     optimizer = build_optimizer(model, TrainingConfig())
     assert {group["name"] for group in optimizer.param_groups} == {"head", "head_no_decay"}
+
+
+class LayeredModel(ToyModel):
+    """Its encoder stands for the second of three layers, its position for the embeddings."""
+
+    encoder_prefixes = ("position", "encoder.")
+
+    def layer_depths(self) -> dict[str, int]:
+        depths = {"position": 0, "encoder.weight": 2, "encoder.bias": 2}
+        return {name: depths.get(name, 4) for name, _ in self.named_parameters()}
+
+
+def test_layer_decay_slows_the_early_layers_of_the_encoder_alone():
+    recipe = {"learning_rate": 0.1, "encoder_learning_rate": 0.01, "layer_decay": 0.5}
+    groups, optimizer = groups_by_parameter(LayeredModel(), **recipe)
+    set_learning_rates(optimizer, 0.5)
+    rates = {name: group["lr"] for name, group in groups.items()}
+    assert rates["position"] == pytest.approx(0.005 * 0.5**4)
+    assert rates["encoder.weight"] == rates["encoder.bias"] == pytest.approx(0.005 * 0.5**2)
+    assert rates["head.weight"] == rates["norm.weight"] == 0.05
+    assert groups["encoder.weight"]["weight_decay"] > 0 == groups["encoder.bias"]["weight_decay"]
+
+
+def test_layer_decay_without_layers_is_refused():
+    with pytest.raises(UserError, match=r"training\.layer_decay must be null for ToyModel"):
+        groups_by_parameter(layer_decay=0.5)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_adamw_is_fused_where_there_is_a_kernel(device):
+    optimizer = build_optimizer(ToyModel().to(device), TrainingConfig())
+    assert {group["fused"] for group in optimizer.param_groups} == {device == "cpu"}
 
 
 def ratios(num_steps: int, num_warmup_steps: int) -> list[float]:

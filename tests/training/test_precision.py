@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slrtune.training.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize_frames
+from slrtune.models import create_model
+from slrtune.training.normalization import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    frame_layout,
+    normalize_frames,
+)
 from slrtune.training.precision import resolve_precision
 
 CPU = torch.device("cpu")
@@ -25,6 +31,23 @@ def test_matrix_products_run_in_the_chosen_format(name, dtype):
 def test_only_fp16_scales_the_loss():
     assert resolve_precision("fp16", CPU).grad_scaler().is_enabled()
     assert not resolve_precision("bf16", CPU).grad_scaler().is_enabled()
+
+
+def test_frames_reach_a_cnn_in_its_layout_without_a_copy(monkeypatch):
+    sizes = {"image_size": 32, "num_frames": 2, "num_classes": 3}
+    width = {"embed_dim": 16, "depth": 1, "num_heads": 2}
+    cnn = create_model(
+        "cnn_transformer", backbone="test_resnet", pretrained=False, **sizes, **width
+    )
+    assert frame_layout(create_model("timesformer", **sizes, **width)) == torch.contiguous_format
+    frames = torch.randint(0, 255, (2, 2, 3, 32, 32), dtype=torch.uint8)
+    normalized = normalize_frames(frames, frame_layout(cnn))
+    seen = []
+    monkeypatch.setattr(cnn.backbone.network, "forward", seen.append)
+    cnn.backbone(normalized.flatten(0, 1))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert seen[0].data_ptr() == normalized.data_ptr()
+    assert torch.equal(normalized, normalize_frames(frames))
 
 
 def test_normalized_frames_match_the_formula_channel_by_channel():

@@ -6,37 +6,16 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from slrtune.config.experiment import Experiment
-from slrtune.data.prepare import prepare_data
-from slrtune.data.synth.mp4 import write_mp4
 from slrtune.models.registry import VideoModel
+from slrtune.training import compiling
 from slrtune.training.checkpoint import read_checkpoint
 from slrtune.training.trial import train_trial
+from tests.training.conftest import GLOSSES
 from tests.training.toys import Reports
-
-GLOSSES = ("blue", "green", "red")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> dict[str, Any]:
-    """Settings of a folder of noisy videos in the colour of their gloss, prepared once."""
-    root = tmp_path_factory.mktemp("videos")
-    noise = np.random.default_rng(0)
-    for channel, gloss in enumerate(reversed(GLOSSES)):
-        for split, num_clips in (("train", 6), ("val", 2)):
-            (root / split / gloss).mkdir(parents=True)
-            for clip in range(num_clips):
-                frames = noise.integers(0, 128, (4, 32, 32, 3), dtype=np.uint8)
-                frames[..., channel] += 100
-                write_mp4(root / split / gloss / f"{clip}.mp4", frames, fps=25)
-    settings = {"source": "class_folders", "root": root, "num_frames": 2, "image_size": 32}
-    settings["cache_dir"] = tmp_path_factory.mktemp("cache")
-    prepare_data(Experiment.model_validate({"data": settings}).data, num_workers=1)
-    return settings
 
 
 def experiment(data: dict[str, Any], model: str = "cnn_transformer", **training) -> Experiment:
@@ -88,12 +67,33 @@ def test_a_stopped_trial_continues_bit_by_bit(tmp_path: Path, data):
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
 
 
+@pytest.mark.parametrize("model", ["cnn_transformer", "timesformer"])
+def test_a_deterministic_trial_trains_and_leaves_no_strictness_behind(tmp_path: Path, data, model):
+    strict, usual = (
+        weights_after(
+            tmp_path / str(is_strict),
+            experiment(data, model, max_epochs=1, deterministic=is_strict),
+        )
+        for is_strict in (True, False)
+    )
+    # on a CPU they are the same algorithms
+    assert all(torch.equal(strict[name], usual[name]) for name in strict)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def live_models() -> list[weakref.ref]:
     return [weakref.ref(each) for each in gc.get_objects() if issubclass(type(each), VideoModel)]
 
 
-@pytest.mark.parametrize("does_fail", [False, True])
-def test_nothing_of_a_trial_stays_in_the_process(tmp_path: Path, data, does_fail):
+@pytest.mark.parametrize(
+    ("does_fail", "training"),
+    [(False, {}), (True, {}), (False, {"compile": True, "ema_decay": 0.9})],
+    ids=str,
+)
+def test_nothing_of_a_trial_stays_in_the_process(
+    tmp_path: Path, data, does_fail, training, monkeypatch
+):
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
     during = []
 
     def report(metrics: dict[str, float]) -> bool:
@@ -103,7 +103,7 @@ def test_nothing_of_a_trial_stays_in_the_process(tmp_path: Path, data, does_fail
         return True
 
     try:
-        train_trial(experiment(data, max_epochs=1), tmp_path, report)
+        train_trial(experiment(data, max_epochs=1, **training), tmp_path, report)
     except ConnectionError as caught:
         error = caught  # as a worker does that reports the failure
         assert error.__traceback__ is not None
