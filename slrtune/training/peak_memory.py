@@ -10,11 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, UntypedStorage, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 _BYTES_PER_GIB = 2**30
 _BLOCK_BYTES = 512  # the CUDA caching allocator's granularity
 _NUM_TRACKED_STEPS = 2  # the first lacks optimizer state, from the second on all are alike
+
+
+def block_bytes(storage: UntypedStorage) -> int:
+    """Bytes that the CUDA caching allocator hands out for ``storage``."""
+    return -(-storage.nbytes() // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 class StorageTracker(TorchDispatchMode):
@@ -41,7 +45,7 @@ class StorageTracker(TorchDispatchMode):
         key = storage._cdata
         if key in self._live:
             return
-        num_bytes = -(-storage.nbytes() // _BLOCK_BYTES) * _BLOCK_BYTES
+        num_bytes = block_bytes(storage)
 
         def forget(_: object) -> None:
             del self._live[key]
@@ -59,10 +63,21 @@ class StorageTracker(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        self.track(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        self._count_in(args)
+        self._count_in(kwargs.values())
         result = func(*args, **kwargs)
-        self.track(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        self._count_in((result,))
         return result
+
+    def _count_in(self, values: Iterable[Any]) -> None:
+        # operators nest tensors in lists and tuples only; a general tree walk would take longer
+        # than many an operator
+        for value in values:
+            if isinstance(value, Tensor):
+                if value.layout is torch.strided:
+                    self._count(value.untyped_storage())
+            elif isinstance(value, (list, tuple)):
+                self._count_in(value)
 
 
 class PeakMemory:

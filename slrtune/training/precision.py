@@ -18,10 +18,18 @@ class Precision:
     name: Literal["float32", "bf16", "fp16"]
     device_type: str
 
-    def autocast(self) -> torch.autocast:
-        """The context of a forward pass; does nothing for float32."""
+    def autocast(self, *, is_inference: bool = False) -> torch.autocast:
+        """The context of a forward pass; does nothing for float32.
+
+        Autocast keeps a low-precision copy of every weight for the backward pass. Inference has
+        none: there each weight is converted when it is used, and the copy is freed at once
+        (torch 2.15 does so of itself under ``inference_mode``, but not under ``no_grad``).
+        """
         return torch.autocast(
-            self.device_type, dtype=_DTYPES[self.name], enabled=self.name != "float32"
+            self.device_type,
+            dtype=_DTYPES[self.name],
+            enabled=self.name != "float32",
+            cache_enabled=not is_inference,
         )
 
     def grad_scaler(self) -> GradScaler:
