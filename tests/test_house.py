@@ -12,7 +12,7 @@ import slrtune
 
 _PACKAGE = Path(slrtune.__file__).parent
 # Ground floor last. A floor may import itself and what stands below it.
-_FLOORS = ("cli", "report", "sweep", "cluster", "training", "models", "data", "config")
+_FLOORS = ("cli", "report", "sweep", "cluster", "memory", "training", "models", "data", "config")
 _STRANGERS = {("models", "data")}
 _DOORS = {
     "ray": ("sweep/", "cluster/"),
@@ -69,7 +69,7 @@ def test_each_heavy_dependency_has_its_door() -> None:
 def test_training_models_and_data_import_without_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None; sys.modules['optuna'] = None\n"
-        "import slrtune.training.trial, slrtune.models, slrtune.data.prepare"
+        "import slrtune.training.trial, slrtune.models, slrtune.data.prepare, slrtune.memory"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
 

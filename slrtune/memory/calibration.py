@@ -66,7 +66,7 @@ class Calibration:
     def _pairs(self) -> list[tuple[float, float]]:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            pairs = [(float(predicted), float(measured)) for predicted, measured in content["pairs"]]
+            pairs = [(float(first), float(second)) for first, second in content["pairs"]]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -44,15 +44,16 @@ class MemoryPrediction:
     @property
     def train_allocated_gib(self) -> float:
         """What ``torch.cuda.max_memory_allocated`` will say of training: ``peak_memory_gib``."""
-        return _allocated(self.parts)
+        return allocated_gib(self.parts)
 
     @property
     def inference_allocated_gib(self) -> float:
         """What ``torch.cuda.max_memory_allocated`` will say of inference."""
-        return _allocated(self.inference_parts)
+        return allocated_gib(self.inference_parts)
 
 
-def _allocated(parts: dict[str, float]) -> float:
+def allocated_gib(parts: dict[str, float]) -> float:
+    """Sum of the parts that PyTorch's allocator hands out."""
     return sum(gib for name, gib in parts.items() if name not in _OUTSIDE_ALLOCATOR)
 
 
@@ -73,5 +74,5 @@ def parts_of(step: StepBytes, device: DeviceType, scale: float) -> dict[str, flo
     parts["calibration"] = (scale - 1.0) * sum(parts.values())
     if device.is_cuda:
         parts["cuda_context"] = device.context_gib
-        parts["fragmentation"] = device.fragmentation * _allocated(parts)
+        parts["fragmentation"] = device.fragmentation * allocated_gib(parts)
     return parts

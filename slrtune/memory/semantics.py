@@ -22,21 +22,32 @@ from slrtune.memory.devices import DeviceType
 _aten = torch.ops.aten
 
 # ATen/autocast_mode.h, AT_FORALL_FP32 and AT_FORALL_FP32_SET_OPT_DTYPE, of PyTorch 2.15
-_FLOAT32_FUNCTIONS = frozenset(
-    "acos asin binary_cross_entropy_with_logits cdist cosh cosine_embedding_loss "
-    "cosine_similarity cross_entropy cumprod cumsum dist erfinv exp expm1 group_norm "
-    "hinge_embedding_loss huber_loss kl_div l1_loss layer_norm log log10 log1p log2 log_softmax "
-    "logsumexp margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss norm "
-    "pdist poisson_nll_loss pow prod reciprocal renorm rms_norm rsqrt sinh smooth_l1_loss "
-    "soft_margin_loss softmax softmin softplus sum tan triplet_margin_loss".split()
-)
+_FLOAT32_FUNCTIONS = frozenset((
+    "acos", "asin", "binary_cross_entropy_with_logits", "cdist", "cosh",
+    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumprod", "cumsum",
+    "dist", "erfinv", "exp", "expm1", "group_norm", "hinge_embedding_loss", "huber_loss",
+    "kl_div", "l1_loss", "layer_norm", "log", "log10", "log1p", "log2", "log_softmax",
+    "logsumexp", "margin_ranking_loss", "mse_loss", "multi_margin_loss",
+    "multilabel_margin_loss", "nll_loss", "norm", "pdist", "poisson_nll_loss", "pow",
+    "prod", "reciprocal", "renorm", "rms_norm", "rsqrt", "sinh", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "sum", "tan",
+    "triplet_margin_loss",
+))  # fmt: skip
 _HALF_TYPES = (torch.float16, torch.bfloat16)
 _MAX_FLASH_HEAD_DIM = 256
 _CUDNN_WORKSPACE_BYTES = 64 * 2**20  # an estimate: cuDNN chooses per shape; calibration corrects it
 
 
 class FiniteValues(TorchFunctionMode):
-    """Answers questions about values, which fake tensors lack: 0, and yes to yes or no."""
+    """Answers questions about values, which fake tensors lack: 0, and yes to yes or no.
+
+    Attributes:
+        longest_query: most rows of queries that attention was called with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest_query = 0
 
     def __torch_function__(
         self,
@@ -45,6 +56,8 @@ class FiniteValues(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if func is F.scaled_dot_product_attention:
+            self.longest_query = max(self.longest_query, args[0].shape[-2])
         if func is Tensor.backward:
             # a mode is off within the function it handles, but recomputation needs it
             with self:
@@ -93,6 +106,7 @@ class CudaSemantics(FiniteValues):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if func is F.scaled_dot_product_attention:
+            self.longest_query = max(self.longest_query, args[0].shape[-2])
             return _attention(*args, **kwargs, has_flash=self._has_flash)
         if func in (F.dropout, torch.dropout):
             return _dropout(*args, **kwargs)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def _matched_moments(timelines: Sequence[Sequence[Timeline]]) -> np.ndarray:
                 above = timelines[depth - 1][0].operators
                 places = _match(above, row[0].operators, from_end=from_end)[places]
             matched = [places]
-            for former, latter in zip(row, row[1:], strict=False):
+            for former, latter in pairwise(row):
                 step = _match(former.operators, latter.operators, from_end=from_end)
                 matched.append(step[matched[-1]])
             rows.append([_channels(line, at) for line, at in zip(row, matched, strict=True)])

@@ -10,12 +10,13 @@ from typing import Any
 from slrtune.config.experiment import Experiment
 
 # All other settings of `training` and of the model's section count, those of later versions too.
-_IRRELEVANT = frozenset(
-    "seed max_epochs batch_size micro_batch_size learning_rate encoder_learning_rate weight_decay "
-    "warmup_epochs min_learning_rate_ratio patience max_nonfinite_steps pretrained".split()
-)
+_IRRELEVANT = frozenset((
+    "seed", "max_epochs", "batch_size", "micro_batch_size", "learning_rate",
+    "encoder_learning_rate", "weight_decay", "warmup_epochs", "min_learning_rate_ratio",
+    "patience", "max_nonfinite_steps", "pretrained",
+))  # fmt: skip
 # Of these it only matters whether they are 0.
-_SHARES = frozenset("dropout attention_dropout drop_path label_smoothing".split())
+_SHARES = frozenset(("dropout", "attention_dropout", "drop_path", "label_smoothing"))
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,18 @@ def _relevant(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def at_depth(experiment: Experiment, depth: int) -> Experiment:
-    """The experiment with another number of blocks."""
-    section = experiment.model.section.model_copy(update={"depth": depth})
-    model = experiment.model.model_copy(update={experiment.model.name: section})
+def as_structured(
+    experiment: Experiment, structure: Structure, depth: int | None = None
+) -> Experiment:
+    """The experiment with the chunks of ``structure`` and, where given, another depth."""
+    section = experiment.model.section
+    wanted = {
+        "frame_chunk_size": structure.frame_chunk_size,
+        "attention_chunk_size": structure.attention_chunk_size,
+        "depth": structure.depth if depth is None else depth,
+    }
+    known = {name: value for name, value in wanted.items() if name in type(section).model_fields}
+    model = experiment.model.model_copy(
+        update={experiment.model.name: section.model_copy(update=known)}
+    )
     return experiment.model_copy(update={"model": model})

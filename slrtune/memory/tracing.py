@@ -7,6 +7,7 @@ or optimizer needs nothing here.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -18,8 +19,8 @@ from slrtune.config.data import DataConfig
 from slrtune.config.experiment import Experiment
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
-from slrtune.memory.semantics import CudaSemantics, FiniteValues, workspace_bytes
 from slrtune.memory.devices import DeviceType
+from slrtune.memory.semantics import CudaSemantics, FiniteValues, workspace_bytes
 from slrtune.memory.timeline import Timeline, TimelineTracker
 from slrtune.models import VideoModel, create_model
 from slrtune.training.engine import Trainer
@@ -49,6 +50,7 @@ class FakeTrial:
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self.tracker = TimelineTracker(workspace_bytes if device.is_cuda else None)
         config = _traced_config(experiment.training, device)
+        self._semantics = CudaSemantics(device) if device.is_cuda else FiniteValues()
         with torch.device("meta"), FiniteValues():
             model = _build(experiment, num_classes)
         with self._tracing():
@@ -63,6 +65,11 @@ class FakeTrial:
             self._gradient_buckets = self._make_buckets()
             self._step_once_without_clips()
         self.persistent_bytes = self.tracker.live_bytes
+
+    @property
+    def longest_query(self) -> int:
+        """Most rows of queries that attention was called with; 0 = it never was."""
+        return self._semantics.longest_query
 
     def trace_step(self, micro_batch_size: int, *, is_accumulating: bool) -> Timeline:
         """An optimizer step when all earlier ones are done and the optimizer has its state.
@@ -95,13 +102,12 @@ class FakeTrial:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         with ExitStack() as stack:
+            stack.enter_context(_without_garbage_collection())
             # recomputation saves and restores the generator's state; nothing draws from it
             stack.enter_context(torch.random.fork_rng(devices=[]))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(self._fake)
-            stack.enter_context(
-                CudaSemantics(self._device) if self._device.is_cuda else FiniteValues()
-            )
+            stack.enter_context(self._semantics)
             yield
 
     def _clips(self, batch_size: int) -> ClipBatch:
@@ -185,6 +191,18 @@ def _fake_clips(data: DataConfig, batch_size: int) -> ClipBatch:
     )
 
 
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    # fake tensors are many small objects; and storages are freed at the same moment in each trace
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _stay_where_it_is(model: VideoModel) -> None:
     """``Module.to`` cannot swap fake parameters, and they are on their device already."""
-    model.to = lambda *_, **__: model  # type: ignore[assignment,method-assign]
+    model.to = lambda *_, **__: model  # type: ignore[method-assign]

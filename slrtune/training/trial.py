@@ -18,6 +18,7 @@ from slrtune.training import distributed
 from slrtune.training.batches import micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.engine import ReportFn, Trainer
+from slrtune.training.memory_plan import MemoryPlan, PlanMemory, plan_nothing
 from slrtune.training.seeding import seed_everything, use_deterministic_kernels
 from slrtune.training.stepper import TrainingDivergedError
 
@@ -45,7 +46,12 @@ class TrialSummary:
     wall_s: float
 
 
-def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSummary:
+def train_trial(
+    experiment: Experiment,
+    folder: Path,
+    report: ReportFn,
+    plan_memory: PlanMemory = plan_nothing,
+) -> TrialSummary:
     """Train one trial, from its last checkpoint on if ``folder`` has one.
 
     Every worker of the trial calls it. Nothing of the trial stays in the process, whether it
@@ -55,6 +61,7 @@ def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> Trial
         experiment: data, model and training settings.
         folder: the trial's folder; checkpoints go to ``folder/checkpoints``. Shared by workers.
         report: called on every rank after each epoch; returns whether to go on, the same on all.
+        plan_memory: decides about the micro-batch and the memory limit.
 
     Raises:
         UserError: the data or the checkpoint cannot be used.
@@ -62,7 +69,7 @@ def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> Trial
         torch.OutOfMemoryError: the trial does not fit the GPU.
     """
     try:
-        return _train(experiment, folder, report)
+        return _train(experiment, folder, report, plan_memory)
     except BaseException as error:
         # the frames of the failed call hold the model and its gradients
         traceback.clear_frames(error.__traceback__)
@@ -73,11 +80,14 @@ def train_trial(experiment: Experiment, folder: Path, report: ReportFn) -> Trial
             torch.cuda.empty_cache()
 
 
-def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSummary:
+def _train(
+    experiment: Experiment, folder: Path, report: ReportFn, plan_memory: PlanMemory
+) -> TrialSummary:
     started_s = time.perf_counter()
     use_deterministic_kernels()
     seed_everything(experiment.training.seed)
     prepared = prepare_data(experiment.data)
+    plan = plan_memory(experiment, len(prepared.glosses))
     model = create_model(
         experiment.model.name,
         num_classes=len(prepared.glosses),
@@ -86,7 +96,9 @@ def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSumma
         **experiment.model.section.model_dump(),
     )
     device = current_device()
+    # with the settings as they were given: `auto` may mean another micro-batch on another GPU
     checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
+    experiment = _with_plan(experiment, plan)
     trainer = Trainer(
         model,
         _loader(experiment, prepared, device, is_training=True),
@@ -94,9 +106,15 @@ def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSumma
         experiment.training,
         device,
         checkpoints,
+        plan.limit_gib,
     )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    is_stopped = trainer.fit(lambda metrics: report({**metrics, "num_parameters": num_parameters}))
+    constants = {
+        "num_parameters": num_parameters,
+        "micro_batch_size": micro_batch_size(experiment.training),
+        **plan.metrics,
+    }
+    is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}))
     return TrialSummary(
         best=trainer.best,
         last_epoch=len(trainer.history),
@@ -105,6 +123,13 @@ def _train(experiment: Experiment, folder: Path, report: ReportFn) -> TrialSumma
         num_parameters=num_parameters,
         wall_s=time.perf_counter() - started_s,
     )
+
+
+def _with_plan(experiment: Experiment, plan: MemoryPlan) -> Experiment:
+    if plan.micro_batch_size is None:
+        return experiment
+    training = experiment.training.model_copy(update={"micro_batch_size": plan.micro_batch_size})
+    return experiment.model_copy(update={"training": training})
 
 
 def current_device() -> torch.device:
