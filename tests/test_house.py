@@ -12,7 +12,9 @@ import slrtune
 
 _PACKAGE = Path(slrtune.__file__).parent
 # Ground floor last. A floor may import itself and what stands below it.
-_FLOORS = ("cli", "report", "deploy", "sweep", "cluster", "training", "models", "data", "config")
+_FLOORS = (
+    "cli", "report", "deploy", "sweep", "cluster", "memory", "training", "models", "data", "config",
+)  # fmt: skip
 _STRANGERS = {("models", "data")}
 _DOORS = {
     "ray": ("sweep/", "cluster/"),
@@ -70,7 +72,7 @@ def test_each_heavy_dependency_has_its_door() -> None:
 def test_deploy_training_models_and_data_import_without_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None; sys.modules['optuna'] = None\n"
-        "import slrtune.training.trial, slrtune.models, slrtune.data.prepare\n"
+        "import slrtune.training.trial, slrtune.models, slrtune.data.prepare, slrtune.memory\n"
         "import slrtune.deploy.evaluate, slrtune.deploy.evaluation_files"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

@@ -15,6 +15,7 @@ import ray
 from slrtune.cluster.exchange import Task
 from slrtune.config.errors import UserError
 from slrtune.config.validate import experiment_from_dict
+from slrtune.memory import TrialMemory
 from slrtune.training import distributed
 from slrtune.training.trial import train_trial
 
@@ -96,7 +97,11 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
 
     try:
         experiment = experiment_from_dict(task.experiment, task.task_id)
-        ended = train_trial(experiment, Path(task.folder), report, use_profiler=task.use_profiler)
+        memory = TrialMemory()
+        ended = train_trial(
+            experiment, Path(task.folder), report, memory, use_profiler=task.use_profiler
+        )
+        memory.learn(ended.best["peak_memory_gib"])
     except Exception as error:
         post.fail(error)
         if world_size > 1:

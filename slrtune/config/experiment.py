@@ -143,6 +143,7 @@ def _cache_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
 
 def _batches_divide(experiment: Experiment) -> Iterator[BrokenRule]:
     training, workers = experiment.training, experiment.resources.workers_per_trial
+    micro = training.micro_batch_size
     if training.batch_size % workers:
         yield BrokenRule(
             "training.batch_size",
@@ -150,12 +151,12 @@ def _batches_divide(experiment: Experiment) -> Iterator[BrokenRule]:
             f"must be a multiple of resources.workers_per_trial, but {training.batch_size} "
             f"clips do not share out to {workers} workers; change either",
         )
-    elif training.micro_batch_size and training.batch_size % (workers * training.micro_batch_size):
+    elif isinstance(micro, int) and training.batch_size % (workers * micro):
         yield BrokenRule(
             "training.micro_batch_size",
             ("training.batch_size", "resources.workers_per_trial"),
             f"times {workers} worker(s) must divide training.batch_size, but "
-            f"{training.batch_size} / {workers * training.micro_batch_size} leaves a remainder; "
+            f"{training.batch_size} / {workers * micro} leaves a remainder; "
             "change either",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -55,3 +55,7 @@ class ResourcesConfig(Settings):
     """CPU cores per worker, also its number of threads."""
     gpus_per_worker: float | None = Field(default=None, ge=0.0)
     """GPUs per worker; null = 1 where the cluster has GPUs, else 0."""
+    memory_budget_gib: Annotated[float, Field(gt=0.0)] | Literal["auto"] | None = "auto"
+    """What one worker may take of its GPU, CUDA context included, and cannot exceed. auto = what is
+    free on the smallest GPU (its share where workers share a GPU), no limit on CPU. A number limits
+    on CPU the tensors of a training step. null = no limit."""

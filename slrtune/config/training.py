@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,9 +18,9 @@ class TrainingConfig(Settings):
     """Passes over the training split."""
     batch_size: int = Field(default=32, ge=1)
     """Clips per optimizer step, over all workers and accumulated micro-batches."""
-    micro_batch_size: int | None = Field(default=None, ge=1)
-    """Clips per forward-backward on one worker; the rest is gradient accumulation.
-    null = batch_size / workers, no accumulation."""
+    micro_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Clips per forward-backward on one worker; the rest is gradient accumulation. auto = the
+    largest that fits resources.memory_budget_gib. null = batch_size / workers, no accumulation."""
     learning_rate: float = Field(default=3e-4, gt=0.0, le=10.0)
     """Peak learning rate of everything but the encoder."""
     encoder_learning_rate: float | None = Field(default=None, gt=0.0, le=10.0)

@@ -20,6 +20,8 @@ from slrtune.training.evaluation import predict_split
 from slrtune.training.precision import resolve_precision
 from slrtune.training.seeding import deterministic_kernels
 
+_FEW_CLIPS = 4
+
 
 def prepare_split(trained: TrainedModel, split: str, on_progress: Progress) -> PreparedData:
     """The data that the checkpoint was trained on, or those that the command line names.
@@ -109,10 +111,15 @@ def evaluate(
 
 
 def default_batch_size(trained: TrainedModel) -> int:
-    """Clips of a micro-batch of the training: what fitted with gradients fits without."""
-    experiment = trained.experiment
-    workers = experiment.resources.workers_per_trial
-    return experiment.training.micro_batch_size or max(experiment.training.batch_size // workers, 1)
+    """Clips of a micro-batch of the training: what fitted with gradients fits without.
+
+    A few where it was chosen automatically: another GPU, perhaps, than this one.
+    """
+    training = trained.experiment.training
+    per_worker = max(training.batch_size // trained.experiment.resources.workers_per_trial, 1)
+    if training.micro_batch_size == "auto":
+        return min(per_worker, _FEW_CLIPS)
+    return training.micro_batch_size or per_worker
 
 
 def resolve_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -23,13 +23,15 @@ class Loader(Protocol):
 
 
 def micro_batch_size(config: TrainingConfig) -> int:
-    """Clips per forward-backward on one rank.
+    """Clips per forward-backward on one rank; all of its batch for an ``auto`` without a budget.
 
     Raises:
         UserError: micro-batches of all ranks do not add up to batches.
     """
     num_ranks = distributed.world_size()
-    size = config.micro_batch_size or max(config.batch_size // num_ranks, 1)
+    size = config.micro_batch_size
+    if not isinstance(size, int):
+        size = max(config.batch_size // num_ranks, 1)
     if config.batch_size % (size * num_ranks):
         raise UserError(
             f"training.micro_batch_size times the workers of a trial must divide "

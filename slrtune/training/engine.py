@@ -45,6 +45,7 @@ class Trainer:
         config: TrainingConfig,
         device: torch.device,
         checkpoints: CheckpointStore | None = None,
+        memory_limit_gib: float | None = None,
         on_step: Callable[[], None] | None = None,
     ) -> None:
         """
@@ -55,6 +56,7 @@ class Trainer:
             config: the recipe.
             device: where to train.
             checkpoints: where to save and to continue from; None = keep nothing.
+            memory_limit_gib: see :class:`PeakMemory`.
             on_step: called after every optimizer step.
         """
         self.config, self.device, self.checkpoints = config, device, checkpoints
@@ -75,6 +77,7 @@ class Trainer:
             self.classifier = FeatureClassifier(self.model)
         if config.compile:
             compile_in_place(self.classifier)
+        self.memory_limit_gib = memory_limit_gib
         self.network, self.memory = self._wrapped()
         self.history: list[dict[str, float]] = []
 
@@ -146,7 +149,7 @@ class Trainer:
     def _wrapped(self) -> tuple[nn.Module, PeakMemory]:
         """For the parameters that learn now."""
         network = distributed.wrap(self.classifier, self.device)
-        return network, PeakMemory(self.model, self.device)
+        return network, PeakMemory(self.model, self.device, self.memory_limit_gib)
 
     def train_step(self, batches: Iterator[ClipBatch]) -> float:
         """One optimizer step over ``batch_size`` clips of all ranks; returns their mean loss."""
@@ -206,7 +209,10 @@ class Trainer:
 
     def record_epoch(self, measured: dict[str, float]) -> None:
         """Add the metrics of a finished epoch to the history."""
-        peak_gib = distributed.max_over_ranks(self.memory.peak_gib, self.device)
+        peaks_gib = {
+            "peak_memory_gib": self.memory.peak_gib,
+            "peak_reserved_gib": self.memory.peak_reserved_gib,
+        }
         epoch_s = measured["train_s"] + measured["val_s"]
         metrics = {
             **measured,
@@ -214,12 +220,17 @@ class Trainer:
             "learning_rate": self.stepper.learning_rate,
             "epoch_s": epoch_s,
             "total_s": epoch_s + sum(past["epoch_s"] for past in self.history),
-            "peak_memory_gib": max([peak_gib, *(past["peak_memory_gib"] for past in self.history)]),
+            **{name: self._worst_so_far(name, gib) for name, gib in peaks_gib.items()},
             "num_skipped_steps": self.stepper.num_skipped_steps,
         }
         self.history.append(metrics)
         for name in ("val_top1", "val_top5", "val_loss"):
             metrics[f"best_{name}"] = self.best[name]
+
+    def _worst_so_far(self, name: str, value: float) -> float:
+        """The largest of ``value`` on all ranks and of this metric in all earlier epochs."""
+        worst = distributed.max_over_ranks(value, self.device)
+        return max([worst, *(past.get(name, 0.0) for past in self.history)])
 
     def save_checkpoint(self) -> None:
         """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone."""

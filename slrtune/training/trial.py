@@ -21,6 +21,7 @@ from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import forget_compiled_code
 from slrtune.training.engine import ReportFn, Trainer
 from slrtune.training.features import cached_features
+from slrtune.training.memory_plan import MemoryPlan, PlanMemory, plan_nothing
 from slrtune.training.peak_memory import free_memory
 from slrtune.training.profiling import StepProfiler
 from slrtune.training.seeding import deterministic_kernels, seed_everything
@@ -51,7 +52,12 @@ class TrialSummary:
 
 
 def train_trial(
-    experiment: Experiment, folder: Path, report: ReportFn, *, use_profiler: bool = False
+    experiment: Experiment,
+    folder: Path,
+    report: ReportFn,
+    plan_memory: PlanMemory = plan_nothing,
+    *,
+    use_profiler: bool = False,
 ) -> TrialSummary:
     """Train one trial, from its last checkpoint on if ``folder`` has one.
 
@@ -62,6 +68,7 @@ def train_trial(
         experiment: data, model and training settings.
         folder: the trial's folder; checkpoints go to ``folder/checkpoints``. Shared by workers.
         report: called on every rank after each epoch; returns whether to go on, the same on all.
+        plan_memory: decides about the micro-batch and the memory limit.
         use_profiler: rank 0 records a few steps, see :class:`StepProfiler`; changes no result.
 
     Raises:
@@ -71,7 +78,7 @@ def train_trial(
     """
     try:
         with deterministic_kernels(is_strict=experiment.training.deterministic):
-            return _train(experiment, folder, report, use_profiler)
+            return _train(experiment, folder, report, plan_memory, use_profiler)
     except BaseException as error:
         # the frames of the failed call hold the model and its gradients
         traceback.clear_frames(error.__traceback__)
@@ -83,11 +90,16 @@ def train_trial(
 
 
 def _train(
-    experiment: Experiment, folder: Path, report: ReportFn, use_profiler: bool
+    experiment: Experiment,
+    folder: Path,
+    report: ReportFn,
+    plan_memory: PlanMemory,
+    use_profiler: bool,
 ) -> TrialSummary:
     started_s = time.perf_counter()
     seed_everything(experiment.training.seed)
     prepared = prepare_data(experiment.data)
+    plan = plan_memory(experiment, len(prepared.glosses))
     model = create_model(
         experiment.model.name,
         num_classes=len(prepared.glosses),
@@ -97,7 +109,14 @@ def _train(
     )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     device = current_device()
+    # with the settings as they were given: `auto` may mean another micro-batch on another GPU
     checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
+    experiment = _with_plan(experiment, plan)
+    constants = {
+        "num_parameters": num_parameters,
+        "micro_batch_size": micro_batch_size(experiment.training),
+        **plan.metrics,
+    }
     with ExitStack() as stack:
         features = profiler = None
         if experiment.training.cache_features:
@@ -112,11 +131,10 @@ def _train(
             experiment.training,
             device,
             checkpoints,
+            plan.limit_gib,
             profiler.step if profiler else None,
         )
-        is_stopped = trainer.fit(
-            lambda metrics: report({**metrics, "num_parameters": num_parameters})
-        )
+        is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}))
     return TrialSummary(
         best=trainer.best,
         last_epoch=len(trainer.history),
@@ -125,6 +143,13 @@ def _train(
         num_parameters=num_parameters,
         wall_s=time.perf_counter() - started_s,
     )
+
+
+def _with_plan(experiment: Experiment, plan: MemoryPlan) -> Experiment:
+    if plan.micro_batch_size is None:
+        return experiment
+    training = experiment.training.model_copy(update={"micro_batch_size": plan.micro_batch_size})
+    return experiment.model_copy(update={"training": training})
 
 
 def current_device() -> torch.device:

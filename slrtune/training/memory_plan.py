@@ -1,0 +1,37 @@
+"""What was decided about a trial's memory before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slrtune.config.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How one trial uses its device. The default plan decides nothing.
+
+    Attributes:
+        micro_batch_size: what ``training.micro_batch_size: auto`` means here.
+        predicted_gib: predicted ``peak_memory_gib``.
+        limit_gib: tensors of a worker may take this much: an OutOfMemoryError is raised beyond.
+    """
+
+    micro_batch_size: int | None = None
+    predicted_gib: float | None = None
+    limit_gib: float | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """To report beside ``peak_memory_gib``."""
+        return {} if self.predicted_gib is None else {"predicted_memory_gib": self.predicted_gib}
+
+
+PlanMemory = Callable[[Experiment, int], MemoryPlan]
+"""Called on every rank with the experiment and its number of glosses; the same plan on all."""
+
+
+def plan_nothing(experiment: Experiment, num_classes: int) -> MemoryPlan:
+    """The default plan: no budget, no prediction."""
+    return MemoryPlan()
