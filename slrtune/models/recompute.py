@@ -45,7 +45,7 @@ def recomputed(
     function: Callable[..., Tensor],
     *inputs: Any,
     mode: ActivationCheckpointing,
-    while_recomputing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    while_recomputing: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> Tensor:
     """``function(*inputs)``, whose intermediate results backward computes again.
 
@@ -59,31 +59,35 @@ def recomputed(
             norms, activation functions, additions, copies and the narrow linear layers are
             computed again. A narrow layer is as dear per byte kept as a wide one, but its result
             is often needed by nobody in backward. False is a plain call.
-        while_recomputing: a context around the recomputation alone.
+        while_recomputing: a context around the recomputation alone; with one, torch.compile leaves
+            ``function`` as it is.
     """
     if not mode or not torch.is_grad_enabled():
         return function(*inputs)
-    if mode is True:
-        if while_recomputing is nullcontext:  # which torch.compile understands
-            return checkpoint(function, *inputs, use_reentrant=False)
-        return checkpoint(
-            function,
-            *inputs,
-            use_reentrant=False,
-            context_fn=lambda: (nullcontext(), while_recomputing()),
-        )
-    select = partial(create_selective_checkpoint_contexts, _policy)
+    is_selective = mode == "selective"
+    if is_selective:
+        function = _without_autocast_cache(function)
+    if while_recomputing is not None:
+        contexts = partial(_contexts, is_selective, while_recomputing)
+        run = torch.compiler.disable(checkpoint)
+        return run(function, *inputs, use_reentrant=False, context_fn=contexts)
+    if is_selective:
+        return checkpoint(function, *inputs, use_reentrant=False, context_fn=_selective_contexts)
+    return checkpoint(function, *inputs, use_reentrant=False)
 
-    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-        caching, cached = select()
-        return caching, _both(while_recomputing(), cached)
 
-    return checkpoint(
-        _without_autocast_cache(function),
-        *inputs,
-        use_reentrant=False,
-        context_fn=select if while_recomputing is nullcontext else contexts,
-    )
+def _selective_contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    return create_selective_checkpoint_contexts(_policy)
+
+
+def _contexts(
+    is_selective: bool, while_recomputing: Callable[[], AbstractContextManager[None]]
+) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Contexts around forward and around the recomputation."""
+    if not is_selective:
+        return nullcontext(), while_recomputing()
+    caching, cached = _selective_contexts()
+    return caching, _both(while_recomputing(), cached)
 
 
 def _policy(
