@@ -55,10 +55,10 @@ def recomputed(
         function: deterministic but for torch's random numbers.
         inputs: kept until backward.
         mode: True keeps the inputs alone. ``selective`` also keeps the results of convolutions, of
-            fused attention and of linear layers that widen (query-key-value, the first of an MLP);
-            norms, activation functions, additions, copies and the narrow linear layers are
-            computed again. A narrow layer is as dear per byte kept as a wide one, but its result
-            is often needed by nobody in backward. False is a plain call.
+            fused attention and of linear layers that do not narrow (query-key-value, projection,
+            the first of an MLP); norms, activation functions, additions and copies are computed
+            again, and the second layer of an MLP if backward needs it, which it does not at the
+            end of a block. False is a plain call.
         while_recomputing: a context around the recomputation alone; with one, torch.compile leaves
             ``function`` as it is.
     """
@@ -94,8 +94,8 @@ def _policy(
     _context: SelectiveCheckpointContext, op: Any, *args: Any, **_kwargs: Any
 ) -> CheckpointPolicy:
     # Only addmm, with the bias inside: a bias added in place would overwrite a kept result.
-    widens = op is _aten.addmm.default and args[2].shape[1] > args[2].shape[0]
-    if widens or op in _KEPT_KERNELS:
+    is_kept_linear = op is _aten.addmm.default and args[2].shape[1] >= args[2].shape[0]
+    if is_kept_linear or op in _KEPT_KERNELS:
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE
 
