@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import timm
@@ -97,7 +98,7 @@ class FrameBackbone(nn.Module):
         Returns:
             (M, F).
         """
-        num_frames = len(frames) if indices is None else len(indices)
+        num_frames = (frames if indices is None else indices).shape[0]
         if num_frames == 0:
             return frames.new_zeros(0, self.num_features)
         if self.frame_chunk_size is None or num_frames <= self.frame_chunk_size:
@@ -109,16 +110,22 @@ class FrameBackbone(nn.Module):
             chunks = ((chunk, None) for chunk in frames.tensor_split(num_chunks))
         else:
             chunks = ((frames, chunk) for chunk in indices.tensor_split(num_chunks))
+        context = partial(_unchanged_running_statistics, self.network)
         features = [
             recomputed(
                 self._features,
                 *chunk,
                 mode=self.activation_checkpointing,
-                while_recomputing=self._while_recomputing,
+                while_recomputing=context if self.mixes_frames else None,
             )
             for chunk in chunks
         ]
         return torch.cat(features)
+
+    @property
+    def mixes_frames(self) -> bool:
+        """Whether a frame's features depend on the others: BatchNorm takes its statistics now."""
+        return any(norm.training for norm in _batch_norms(self.network))
 
     def layer_depths(self) -> dict[str, int]:
         """Depth of each parameter of ``network`` by name: 0 at the pixels, rising."""
@@ -134,9 +141,6 @@ class FrameBackbone(nn.Module):
         if indices is not None:
             frames = frames.index_select(0, indices)
         return self.network(frames.contiguous(memory_format=torch.channels_last))
-
-    def _while_recomputing(self) -> AbstractContextManager[None]:
-        return _unchanged_running_statistics(self.network)
 
 
 def _batch_norms(module: nn.Module) -> list[_BatchNorm]:

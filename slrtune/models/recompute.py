@@ -45,7 +45,7 @@ def recomputed(
     function: Callable[..., Tensor],
     *inputs: Any,
     mode: ActivationCheckpointing,
-    while_recomputing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    while_recomputing: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> Tensor:
     """``function(*inputs)``, whose intermediate results backward computes again.
 
@@ -55,43 +55,47 @@ def recomputed(
         function: deterministic but for torch's random numbers.
         inputs: kept until backward.
         mode: True keeps the inputs alone. ``selective`` also keeps the results of convolutions, of
-            fused attention and of linear layers that widen (query-key-value, the first of an MLP);
-            norms, activation functions, additions, copies and the narrow linear layers are
-            computed again. A narrow layer is as dear per byte kept as a wide one, but its result
-            is often needed by nobody in backward. False is a plain call.
-        while_recomputing: a context around the recomputation alone.
+            fused attention and of linear layers that do not narrow (query-key-value, projection,
+            the first of an MLP); norms, activation functions, additions and copies are computed
+            again, and the second layer of an MLP if backward needs it, which it does not at the
+            end of a block. False is a plain call.
+        while_recomputing: a context around the recomputation alone; with one, torch.compile leaves
+            ``function`` as it is.
     """
     if not mode or not torch.is_grad_enabled():
         return function(*inputs)
-    if mode is True:
-        if while_recomputing is nullcontext:  # which torch.compile understands
-            return checkpoint(function, *inputs, use_reentrant=False)
-        return checkpoint(
-            function,
-            *inputs,
-            use_reentrant=False,
-            context_fn=lambda: (nullcontext(), while_recomputing()),
-        )
-    select = partial(create_selective_checkpoint_contexts, _policy)
+    is_selective = mode == "selective"
+    if is_selective:
+        function = _without_autocast_cache(function)
+    if while_recomputing is not None:
+        contexts = partial(_contexts, is_selective, while_recomputing)
+        run = torch.compiler.disable(checkpoint)
+        return run(function, *inputs, use_reentrant=False, context_fn=contexts)
+    if is_selective:
+        return checkpoint(function, *inputs, use_reentrant=False, context_fn=_selective_contexts)
+    return checkpoint(function, *inputs, use_reentrant=False)
 
-    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-        caching, cached = select()
-        return caching, _both(while_recomputing(), cached)
 
-    return checkpoint(
-        _without_autocast_cache(function),
-        *inputs,
-        use_reentrant=False,
-        context_fn=select if while_recomputing is nullcontext else contexts,
-    )
+def _selective_contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    return create_selective_checkpoint_contexts(_policy)
+
+
+def _contexts(
+    is_selective: bool, while_recomputing: Callable[[], AbstractContextManager[None]]
+) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Contexts around forward and around the recomputation."""
+    if not is_selective:
+        return nullcontext(), while_recomputing()
+    caching, cached = _selective_contexts()
+    return caching, _both(while_recomputing(), cached)
 
 
 def _policy(
     _context: SelectiveCheckpointContext, op: Any, *args: Any, **_kwargs: Any
 ) -> CheckpointPolicy:
     # Only addmm, with the bias inside: a bias added in place would overwrite a kept result.
-    widens = op is _aten.addmm.default and args[2].shape[1] > args[2].shape[0]
-    if widens or op in _KEPT_KERNELS:
+    is_kept_linear = op is _aten.addmm.default and args[2].shape[1] >= args[2].shape[0]
+    if is_kept_linear or op in _KEPT_KERNELS:
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE
 

@@ -78,7 +78,7 @@ class DividedSpaceTimeBlock(EncoderBlock):
         Returns:
             (B, T, num_queries, D); the copies of the class token are equal again.
         """
-        tokens = tokens + self._across_time(tokens, frame_mask)
+        tokens = self._add_time(tokens, frame_mask)
         mixed = self.attention(self.norm1(tokens.flatten(0, 1)), None, num_queries)
         tokens = tokens[:, :, :num_queries] + self.drop_path(mixed).unflatten(0, tokens.shape[:2])
         tokens[:, :, 0] = mean_of_valid_frames(tokens[:, :, 0], frame_mask)[:, None]
@@ -88,12 +88,12 @@ class DividedSpaceTimeBlock(EncoderBlock):
             residual[:, :, 0] = residual[:, :1, 0].clone()
         return tokens + residual
 
-    def _across_time(self, tokens: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """The residual of the attention between frames at each patch; the class token has none."""
+    def _add_time(self, tokens: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Add the attention between frames at each patch; the class token has none."""
         mixed = self.temporal_attention.mix_over_time(self.temporal_norm(tokens), frame_mask)
-        residual = self._project_time(mixed)
-        residual[:, :, 0] = 0.0
-        return residual
+        added = tokens + self._project_time(mixed)
+        added[:, :, 0] = tokens[:, :, 0]
+        return added
 
     def _project_time(self, mixed: Tensor) -> Tensor:
         """The attention's output projection and ``temporal_fc``, with dropout between them."""

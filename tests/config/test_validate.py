@@ -163,3 +163,18 @@ def test_every_key_has_a_docstring_that_config_prints() -> None:
 )
 def test_an_unknown_key_is_answered_with_the_one_that_was_meant(key: str, meant: str) -> None:
     assert suggestion(key).startswith(f"; did you mean {meant}")
+
+
+@pytest.mark.parametrize("value", ["true", "false", "selective"])
+def test_activation_checkpointing_is_a_switch_with_a_middle_way(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, f"model: {{timesformer: {{activation_checkpointing: {value}}}}}\n")
+    expected = {"true": True, "false": False}.get(value, value)
+    assert load_experiment(path).model.timesformer.activation_checkpointing == expected
+
+
+def test_a_convolution_over_time_needs_a_middle_frame(tmp_path: Path) -> None:
+    path = write(tmp_path, "model: {cnn_transformer: {temporal_conv_kernel_size: 4}}\n")
+    assert mistakes_of(path) == [
+        "experiment.yaml:1: model.cnn_transformer.temporal_conv_kernel_size must be odd, but is 4; "
+        "a convolution needs a frame in its middle"
+    ]

@@ -9,6 +9,7 @@ from slrtune.models.cnn_transformer import CNNTransformer
 from slrtune.models.positions import resize_time_positions, sinusoidal_positions
 from slrtune.models.temporal_conv import TemporalConvLayer
 from tests.models.tiny import (
+    assert_equal,
     assert_padding_equals_absence,
     last_frames_padded,
     learn_once,
@@ -88,6 +89,17 @@ def test_the_order_of_frames_matters(position: str) -> None:
     ordered = model(position=position, pooling="class_token").eval()
     frames = tiny_clips()
     assert not torch.allclose(ordered(frames), ordered(frames.flip(1)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"backbone": "test_vit"}, {"freeze_batch_norm": True}], ids=["ViT", "frozen"]
+)
+def test_recomputed_chunks_of_independent_frames_compile(settings: dict[str, Any]) -> None:
+    settings |= {"frame_chunk_size": 4, "depth": 1, "dropout": 0.0}
+    expected = learn_once(model(**settings), tiny_clips())
+    built = model(**settings, activation_checkpointing="selective")
+    built.compile(backend="eager", fullgraph=True)
+    assert_equal(learn_once(built, tiny_clips()), expected)
 
 
 def test_positions_keep_their_ends_in_order_when_resized() -> None:
