@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from slrtune.memory.devices import DeviceType
 from slrtune.memory.semantics import CudaSemantics, FiniteValues, workspace_bytes
 from slrtune.memory.timeline import Timeline, TimelineTracker
 from slrtune.models import VideoModel, create_model
+from slrtune.models.registry import FrameFeatureModel
 from slrtune.training.engine import Trainer
 from slrtune.training.normalization import normalize_frames
 
@@ -60,6 +62,7 @@ class FakeTrial:
             self._trainer.memory = self.tracker  # type: ignore[assignment]
             self._trainer.num_micro_batches = 1
             self._model = self._trainer.model
+            self._features = self._frame_features() if config.cache_features else None
             self._trainer.network.train()
             self.parameter_bytes = self._count_parameters()
             self._gradient_buckets = self._make_buckets()
@@ -83,7 +86,7 @@ class FakeTrial:
             if is_accumulating:
                 self._make_gradients()
             self.tracker.restart()
-            self._trainer.train_step(iter([self._clips(micro_batch_size)]))
+            self._trainer.train_step(iter([self._training_clips(micro_batch_size)]))
             return self.tracker.timeline()
 
     def trace_inference(self, batch_size: int) -> Timeline:
@@ -113,9 +116,24 @@ class FakeTrial:
     def _clips(self, batch_size: int) -> ClipBatch:
         return _fake_clips(self._data, batch_size)
 
+    def _training_clips(self, batch_size: int) -> ClipBatch:
+        clips = self._clips(batch_size)
+        if self._features is None:
+            return clips
+        features = self._features.new_empty(batch_size, *self._features.shape[1:])
+        return replace(clips, frames=features)
+
+    def _frame_features(self) -> Tensor:
+        """What a trial on cached features has in place of a clip's frames: (1, T, F)."""
+        assert isinstance(self._model, FrameFeatureModel)  # a rule of the experiment
+        frames = normalize_frames(self._clips(1).frames)
+        with torch.no_grad(), self._trainer.precision.autocast(is_inference=True):
+            return self._model.eval().frame_features(frames)
+
     def _count_parameters(self) -> int:
         for parameter in self._model.parameters():
-            parameter.register_post_accumulate_grad_hook(self._after_gradient)
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(self._after_gradient)
         self.tracker.track((*self._model.parameters(), *self._model.buffers()))
         return self.tracker.live_bytes
 
@@ -173,12 +191,27 @@ def _build(experiment: Experiment, num_classes: int) -> VideoModel:
 
 
 def _traced_config(training: TrainingConfig, device: DeviceType) -> TrainingConfig:
-    """One micro-batch per step, in the number format that ``auto`` means on ``device``."""
+    """One micro-batch per step, in the number format that ``auto`` means on ``device``.
+
+    With an encoder that learns, if it ever does. Mixing clips only adds a copy of the frames that
+    is gone before the forward pass, and draws from clip ids, which are fake here.
+    """
+    freeze_epochs = training.freeze_epochs
+    if freeze_epochs < training.max_epochs:
+        freeze_epochs = 0
     precision = training.precision
     if precision == "auto":
         precision = ("bf16" if device.has_bf16 else "fp16") if device.is_cuda else "float32"
     return training.model_copy(
-        update={"precision": precision, "batch_size": 1, "micro_batch_size": 1}
+        update={
+            "precision": precision,
+            "batch_size": 1,
+            "micro_batch_size": 1,
+            "freeze_epochs": freeze_epochs,
+            "mixup_alpha": 0.0,
+            "cutmix_alpha": 0.0,
+            "compile": False,
+        }
     )
 
 

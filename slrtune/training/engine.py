@@ -170,8 +170,10 @@ class Trainer:
     def forward_backward(self, batch: ClipBatch, mixes: Sequence[Mix] = ()) -> Tensor:
         """Add the gradients of one micro-batch; returns the sum of its losses."""
         with self.precision.autocast():
-            inputs = mix_inputs(model_inputs(batch, self.layout), mixes)
-            logits = self.network(mark_batch_dynamic(inputs)).float()
+            # in one expression: a name would keep the frames alive during the backward pass
+            logits = self.network(
+                mark_batch_dynamic(mix_inputs(model_inputs(batch, self.layout), mixes))
+            ).float()
         targets = mix_labels(batch.labels, mixes, num_glosses=logits.shape[1])
         smoothing = self.config.label_smoothing
         loss_sum = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
