@@ -109,11 +109,7 @@ def _train(
         plan.limit_gib,
     )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    constants = {
-        "num_parameters": num_parameters,
-        "micro_batch_size": micro_batch_size(experiment.training),
-        **plan.metrics,
-    }
+    constants = {"num_parameters": num_parameters, **plan.metrics}
     is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}))
     return TrialSummary(
         best=trainer.best,
