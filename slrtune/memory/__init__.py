@@ -8,6 +8,7 @@ from slrtune.memory.devices import DeviceType, device_type, this_device
 from slrtune.memory.micro_batch import MemoryBudgetError, choose_micro_batch, fraction_of_gpu
 from slrtune.memory.prediction import MemoryPrediction
 from slrtune.memory.predictor import MemoryPredictor, predict
+from slrtune.memory.probe import Probe, probe
 from slrtune.memory.trial_memory import TrialMemory
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "MemoryBudgetError",
     "MemoryPrediction",
     "MemoryPredictor",
+    "Probe",
     "TrialMemory",
     "choose_micro_batch",
     "device_type",
     "fraction_of_gpu",
     "predict",
+    "probe",
     "this_device",
 ]

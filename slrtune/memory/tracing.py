@@ -54,7 +54,7 @@ class FakeTrial:
         config = _traced_config(experiment.training, device)
         self._semantics = CudaSemantics(device) if device.is_cuda else FiniteValues()
         with torch.device("meta"), FiniteValues():
-            model = _build(experiment, num_classes)
+            model = build_model(experiment, num_classes)
         with self._tracing():
             model.to_empty(device=_CPU)
             _stay_where_it_is(model)
@@ -179,7 +179,8 @@ class _NoClips:
         """Nothing depends on the epoch."""
 
 
-def _build(experiment: Experiment, num_classes: int) -> VideoModel:
+def build_model(experiment: Experiment, num_classes: int) -> VideoModel:
+    """The model of an experiment, with random weights."""
     settings = experiment.model.section.model_dump()
     return create_model(
         experiment.model.name,

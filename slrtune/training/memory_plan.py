@@ -25,7 +25,11 @@ class MemoryPlan:
     @property
     def metrics(self) -> dict[str, float]:
         """To report beside ``peak_memory_gib``."""
-        return {} if self.predicted_gib is None else {"predicted_memory_gib": self.predicted_gib}
+        known = {
+            "predicted_memory_gib": self.predicted_gib,
+            "micro_batch_size": self.micro_batch_size,
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
 
 PlanMemory = Callable[[Experiment, int], MemoryPlan]

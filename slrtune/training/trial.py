@@ -112,11 +112,7 @@ def _train(
     # with the settings as they were given: `auto` may mean another micro-batch on another GPU
     checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
     experiment = _with_plan(experiment, plan)
-    constants = {
-        "num_parameters": num_parameters,
-        "micro_batch_size": micro_batch_size(experiment.training),
-        **plan.metrics,
-    }
+    constants = {"num_parameters": num_parameters, **plan.metrics}
     with ExitStack() as stack:
         features = profiler = None
         if experiment.training.cache_features:

@@ -1,0 +1,88 @@
+"""A few real training steps on random clips: what they take, in memory and in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from slrtune.config.experiment import Experiment
+from slrtune.data.loader import ClipBatch
+from slrtune.memory.micro_batch import clips_per_worker, with_micro_batch
+from slrtune.memory.tracing import build_model
+from slrtune.training.engine import Trainer
+from slrtune.training.normalization import normalize_frames
+from slrtune.training.peak_memory import PeakMemory
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured of one worker.
+
+    Attributes:
+        peak_gib: ``peak_memory_gib`` of training.
+        inference_peak_gib: the same of a forward pass of one clip.
+        step_s: seconds of the last optimizer step, data loading left out.
+    """
+
+    peak_gib: float
+    inference_peak_gib: float
+    step_s: float
+
+
+def probe(
+    experiment: Experiment, device: torch.device, *, num_classes: int, num_steps: int = 2
+) -> Probe:
+    """Train ``num_steps`` optimizer steps on random clips, then look at one clip.
+
+    The global random generator is left as it was. Weights are random, whatever ``pretrained`` says.
+
+    Args:
+        num_steps: the first makes the optimizer's state and compiles kernels: two or more.
+
+    Raises:
+        torch.OutOfMemoryError: the steps do not fit.
+    """
+    size = clips_per_worker(experiment, num_workers=1)
+    num_micro_batches = experiment.training.batch_size // size
+    config = with_micro_batch(experiment, size).training
+    with torch.random.fork_rng():
+        model = build_model(experiment, num_classes)
+        loader = _RandomClips(experiment, size, num_micro_batches, num_classes)
+        trainer = Trainer(model, loader, loader, config, device)
+        trainer.network.train()
+        for _ in range(num_steps):
+            clips = iter(loader)
+            started_s = time.perf_counter()
+            trainer.train_step(clips)
+            step_s = time.perf_counter() - started_s
+        peak_gib = trainer.memory.peak_gib
+        model, precision = trainer.model.eval(), trainer.precision
+        del trainer  # gradients, optimizer state
+        memory = PeakMemory(model, device)
+        with torch.inference_mode(), memory.measuring(), precision.autocast(is_inference=True):
+            clip = next(iter(_RandomClips(experiment, 1, 1, num_classes))).to(device)
+            model(normalize_frames(clip.frames))
+        return Probe(peak_gib, memory.peak_gib, step_s)
+
+
+class _RandomClips:
+    def __init__(self, experiment: Experiment, size: int, length: int, num_classes: int) -> None:
+        data = experiment.data
+        self._shape = (size, data.num_frames, 3, data.image_size, data.image_size)
+        self._length, self._num_classes = length, num_classes
+
+    def __len__(self) -> int:
+        return self._length
+
+    def set_epoch(self, epoch: int) -> None:
+        """All epochs are alike."""
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        size = self._shape[0]
+        for _ in range(self._length):
+            frames = torch.randint(0, 256, self._shape, dtype=torch.uint8)
+            labels = torch.randint(0, self._num_classes, (size,))
+            yield ClipBatch(frames, labels, torch.arange(size))
