@@ -77,9 +77,26 @@ def _point_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
                     rule = f"is not drawn in this point, where {key} is {fixed[key]}; remove it"
                     line = file.line_of((*place, parameter.key))
                     mistakes.append(Mistake(file.name, line, parameter.key, rule))
+            if parameter.key in fixed:
+                line = file.line_of((*place, parameter.key))
+                found = _point_bound_mistakes(space, parameter, fixed)
+                mistakes += [Mistake(file.name, line, parameter.key, rule) for rule in found]
         draw = RandomSuggester(seed=0, fixed=fixed)
         mistakes += _drawn_mistakes(space, file, draw, _NUM_DRAWS_PER_POINT, place)
     return mistakes
+
+
+def _point_bound_mistakes(space: SearchSpace, parameter: Parameter, point: Params) -> list[str]:
+    """A point's value must keep to its bounds as it stands: what is recorded is what was trained."""
+    searched = {other.key for other in space.parameters}
+    for bound in (parameter.low_key, parameter.high_key):
+        if bound in searched and bound not in point:
+            return [f"is bounded by {bound}, which this point lacks; add it"]
+    value = point[parameter.key]
+    clipped = parameter.clip(value, lambda key: point.get(key, value_at(space.base, key)))
+    if clipped != value:
+        return [f"must be {parameter.bounds()}, here {clipped:g}, but is {value!r}"]
+    return []
 
 
 def _drawn_mistakes(
