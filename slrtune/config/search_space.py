@@ -164,14 +164,19 @@ class SearchSpace:
         """Draw one configuration: a value for every parameter whose condition holds."""
         params: Params = {}
         for parameter in self.parameters:
-            if self._holds(parameter, params):
+            if self.is_drawn(parameter, params):
                 drawn = parameter.suggest(trial)
                 params[parameter.key] = parameter.clip(drawn, lambda key: self._value(key, params))
         return params
 
+    def clipped(self, key: str, value: Any, params: Mapping[str, Any]) -> Any:
+        """``value`` of a searched key within the bounds that it has beside ``params``."""
+        parameter = next(parameter for parameter in self.parameters if parameter.key == key)
+        return parameter.clip(value, lambda other: self._value(other, params))
+
     def fits(self, parameter: Parameter, value: Any, params: Params) -> bool:
         """Whether ``value`` may stand beside ``params``, which hold what it depends on."""
-        if not self._holds(parameter, params) or not parameter.holds(value):
+        if not self.is_drawn(parameter, params) or not parameter.holds(value):
             return False
         clipped = parameter.clip(value, lambda key: self._value(key, params))
         return clipped == value or abs(clipped - value) < 1e-9
@@ -190,10 +195,11 @@ class SearchSpace:
         kept = ({k: v for k, v in point.items() if k not in keys} for point in self.points)
         return replace(self, parameters=left, points=tuple(point for point in kept if point))
 
-    def _holds(self, parameter: Parameter, params: Params) -> bool:
+    def is_drawn(self, parameter: Parameter, params: Mapping[str, Any]) -> bool:
+        """Whether the parameter's condition holds beside ``params``."""
         return all(self._value(key, params) in values for key, values in parameter.when)
 
-    def _value(self, key: str, params: Params) -> Any:
+    def _value(self, key: str, params: Mapping[str, Any]) -> Any:
         return params[key] if key in params else value_at(self.base, key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -87,7 +88,7 @@ def _point_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
 
 
 def _point_bound_mistakes(space: SearchSpace, parameter: Parameter, point: Params) -> list[str]:
-    """A point's value must keep to its bounds as it stands: what is recorded is what was trained."""
+    """A point's value must keep to its bounds as it stands, or another one would be trained."""
     searched = {other.key for other in space.parameters}
     for bound in (parameter.low_key, parameter.high_key):
         if bound in searched and bound not in point:
@@ -140,15 +141,24 @@ class RandomSuggester:
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
         """A whole number of the grid, bounds included."""
-        drawn = self._random.randrange(low, high + 1, step)
-        return int(self._fixed.get(name, drawn))
+        if log:
+            # as Optuna: half a step wider on both sides, or the bounds would be rare
+            drawn = round(self._log_uniform(low - 0.5, high + 0.5))
+        else:
+            drawn = self._random.randrange(low, high + 1, step)
+        return int(self._fixed.get(name, min(max(drawn, low), high)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None, log: bool
     ) -> float:
         """A number between the bounds, on the grid of ``step``."""
-        if step is None:
+        if log:
+            drawn = self._log_uniform(low, high)
+        elif step is None:
             drawn = self._random.uniform(low, high)
         else:
             drawn = low + step * self._random.randint(0, int((high - low) / step + 1e-9))
-        return float(self._fixed.get(name, drawn))
+        return float(self._fixed.get(name, min(max(drawn, low), high)))
+
+    def _log_uniform(self, low: float, high: float) -> float:
+        return math.exp(self._random.uniform(math.log(low), math.log(high)))
