@@ -1,6 +1,6 @@
 """What knowing the memory budget is worth: our searcher against plain Ray OptunaSearch + ASHA.
 
-    python -m benchmarks.searcher [--seeds 20] [--trials 64]
+    python -m benchmarks.searcher [--seeds 20] [--trials 100]
 
 Both search the same surrogate (`benchmarks/surrogate.py`: formulas, no training) through the real
 classes: `TruthfulSearch` or Ray's `OptunaSearch`, and Ray's `AsyncHyperBandScheduler`. Only Tune's
@@ -11,8 +11,10 @@ that does not fit dies before its first epoch and is told as Tune tells it:
 - ours: out of memory, a violated constraint; what is predicted over the budget (3 % wrong) is drawn
   again; a stopped trial is PRUNED.
 
-The plain sweep launches a fixed number of trials. Ours gets the compute that this took, and what is
-counted is how many trials it launches until it has the plain sweep's best accuracy.
+The plain sweep launches a fixed number of trials. The others launch trials for as long as it did, in
+compute; what is counted is how many they launch until one has the plain sweep's best accuracy.
+Beside ours: TPE that reads the constraint without our model of memory, and draws at random that are
+launched only where they are predicted to fit.
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ class Sweep:
 
     trials: list[Launched] = field(default_factory=list)
     compute_s: float = 0.0
+    last_launch_s: float = 0.0
     num_suggestions: int = 0
     num_infeasible_of_last_20: int = 0
 
@@ -102,7 +105,7 @@ def simulate(
     scheduler: TrialScheduler,
     params_of: Callable[[dict[str, Any]], dict[str, Any]],
     num_trials: int,
-    max_compute_s: float = float("inf"),
+    max_launch_s: float = float("inf"),
 ) -> Sweep:
     """Tune's loop without processes: four trials at a time, each event told as Tune tells it."""
     sweep = Sweep()
@@ -111,7 +114,7 @@ def simulate(
     launched: dict[str, tuple[Any, Launched]] = {}
 
     def start(now_s: float) -> None:
-        if len(sweep.trials) >= num_trials or sweep.compute_s >= max_compute_s:
+        if len(sweep.trials) >= num_trials or sweep.compute_s >= max_launch_s:
             return
         trial_id = f"{len(sweep.trials):05d}"
         config = searcher.suggest(trial_id)
@@ -120,6 +123,7 @@ def simulate(
         assert isinstance(config, dict)
         trial = Launched(truth_of(params_of(config)))
         sweep.trials.append(trial)
+        sweep.last_launch_s = sweep.compute_s
         launched[trial_id] = (SimpleNamespace(trial_id=trial_id), trial)
         scheduler.on_trial_add(None, launched[trial_id][0])
         fits = trial.truth.memory_gib <= GPU_GIB
@@ -137,8 +141,6 @@ def simulate(
             start(now_s)
             continue
         sweep.compute_s += trial.truth.epoch_s
-        if sweep.compute_s > max_compute_s:
-            break
         accuracy = max(trial.truth.accuracy(epoch), trial.best or 0.0)
         trial.best = accuracy
         result = {
@@ -182,16 +184,14 @@ def run_plain(space: SearchSpace, sweep: SweepConfig, num_trials: int) -> Sweep:
     return done
 
 
-def run_ours(
-    space: SearchSpace, sweep: SweepConfig, num_trials: int, max_compute_s: float
-) -> Sweep:
+def run_ours(space: SearchSpace, sweep: SweepConfig, num_trials: int, max_launch_s: float) -> Sweep:
     """Our searcher under the budget of the GPU."""
     with tempfile.TemporaryDirectory() as folder:
         budget = MemoryBudget(GPU_GIB, SurrogatePredictor(space))
         searcher = TruthfulSearch(space, sweep, Path(folder), budget)
         scheduler = make_scheduler(sweep, MAX_EPOCHS)
         done = simulate(
-            searcher, scheduler, lambda config: config["params"], num_trials, max_compute_s
+            searcher, scheduler, lambda config: config["params"], num_trials, max_launch_s
         )
         searcher.close_open_trials()
         outcomes = [trial.user_attrs["outcome"] for trial in searcher.study.get_trials()]
@@ -204,16 +204,21 @@ def run_ours(
 def compare(num_seeds: int, num_trials: int) -> dict[str, list[Sweep]]:
     """All sweeps by contender, in the order of their seeds."""
     space = search_space()
-    sweeps: dict[str, list[Sweep]] = {"plain": [], "constraint_only": [], "ours": []}
+    names = ("plain", "ours", "tpe_constraint", "random_in_budget")
+    sweeps: dict[str, list[Sweep]] = {name: [] for name in names}
     for seed in range(num_seeds):
         config = SweepConfig(seed=seed, asha=ASHAConfig(grace_epochs=3, reduction_factor=3))
         started_s = time.perf_counter()
         plain = run_plain(space, config, num_trials)
         sweeps["plain"].append(plain)
-        sweeps["ours"].append(run_ours(space, config, num_trials, plain.compute_s))
+        sweeps["ours"].append(run_ours(space, config, num_trials, plain.last_launch_s))
         with mock.patch("slrtune.sweep.sampler._MIN_KNOWN", _NEVER):
-            without_model = run_ours(space, config, num_trials, plain.compute_s)
-        sweeps["constraint_only"].append(without_model)
+            without_model = run_ours(space, config, num_trials, plain.last_launch_s)
+        sweeps["tpe_constraint"].append(without_model)
+        at_random = config.model_copy(update={"sampler": "random"})
+        sweeps["random_in_budget"].append(
+            run_ours(space, at_random, num_trials, plain.last_launch_s)
+        )
         print(f"seed {seed}: {time.perf_counter() - started_s:.0f} s", flush=True)
     return sweeps
 
@@ -248,7 +253,7 @@ def main() -> None:
     """Run all seeds, print a table, write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--trials", type=int, default=64, help="of each plain sweep")
+    parser.add_argument("--trials", type=int, default=100, help="of each plain sweep")
     arguments = parser.parse_args()
     sweeps = compare(arguments.seeds, arguments.trials)
     figures = {name: figures_of(runs, sweeps["plain"]) for name, runs in sweeps.items()}

@@ -36,8 +36,8 @@ class SweepConfig(Settings):
     peak training memory together: no trial on the front is worse in both than another."""
     sampler: Literal["tpe", "random"] = "tpe"
     """Optuna's sampler. tpe also learns which configurations keep to the memory budget."""
-    num_startup_trials: int = Field(default=8, ge=1)
-    """Random configurations before TPE starts to model."""
+    num_startup_trials: int = Field(default=10, ge=1)
+    """Trials that fitted and ended before TPE starts to model; configurations are random until then."""
     max_draws_per_trial: int = Field(default=100, ge=1)
     """Configurations drawn in a row that are predicted over the memory budget before the search
     gives up."""

@@ -1,16 +1,17 @@
 """Optuna's samplers, within the bounds and the memory budget of a search space.
 
-TPE alone reads violated constraints, but slowly: its density of good trials leans on the budget's
-edge, where accuracy is best, and a quarter to a third of its draws go on falling over it
-(`benchmarks/searcher.py`). So it is asked for several candidates, and the first that a model of the
-memory seen so far expects to fit is the one that is drawn.
+TPE reads violated constraints by itself, but as bad results: its two densities then say "away from
+what is too large", and the best accuracy lies right beside it; and still a quarter of its draws go
+on falling over the budget. So here the two questions are kept apart, as in c-TPE (Watanabe & Hutter
+2023): TPE learns accuracy from the trials that fitted, and a model of memory (`memory_model`) picks
+among its candidates the first that will fit. `benchmarks/searcher.py` measures both.
 """
 
 from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -19,25 +20,27 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from slrtune.config.search_space import SearchSpace
+from slrtune.config.search_space import Params, SearchSpace
 from slrtune.config.search_space_checks import RandomSuggester
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.constraints import MemoryBudget
+from slrtune.sweep.distributions import distributions_of
 from slrtune.sweep.memory_model import MemoryModel
 
-_NUM_CANDIDATES = 16
+# Of the sampler, and where none of these fits, at random.
+_NUM_CANDIDATES, _NUM_RANDOM_CANDIDATES = 16, 64
 _MIN_PROBABILITY = 0.7
 _MIN_KNOWN = 6  # configurations of known memory before the model is asked
 
 
 class SpaceSampler(BaseSampler):
-    """Another sampler, whose draws keep to the space's dependent bounds and probably to its budget.
+    """Draws whole configurations of a space, which keep to its bounds and probably to its budget.
 
     Args:
         inner: what draws.
         space: the search space.
         budget: the memory budget; candidates are weighed where it has one.
-        seed: of what is drawn at random before ``inner`` has enough to go by.
+        seed: of candidates at random, where ``inner`` has none that fits.
     """
 
     def __init__(
@@ -45,32 +48,30 @@ class SpaceSampler(BaseSampler):
     ) -> None:
         self._inner, self._space, self._budget = inner, space, budget
         self._random = random.Random(seed)
+        self._distributions = distributions_of(space)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Optuna's hook."""
-        return self._inner.infer_relative_search_space(study, trial)
+        """Optuna's hook: the whole space."""
+        return self._distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Optuna's hook: the first candidate that probably fits, or the likeliest of all."""
+        fixed = trial.system_attrs.get("fixed_params", {})
         model = self._memory_model(study)
-        if model is None or not search_space:
-            drawn = self._inner.sample_relative(study, trial, search_space)
-            return self._within_bounds(drawn) if drawn else {}
-        best: tuple[float, dict[str, Any]] = (-1.0, {})
-        for _ in range(_NUM_CANDIDATES):
-            drawn = self._inner.sample_relative(study, trial, search_space)
-            whole = self._complete(drawn)
-            probability = model.probability_within(self._budget.budget_gib or 0.0, whole)
-            # Before the inner sampler models anything, what was drawn at random stands for it.
-            relative = {**drawn, **{k: v for k, v in whole.items() if k in search_space}}
-            if probability > best[0]:
-                best = (probability, relative)
+        candidates = self._candidates(study, trial, fixed, hide_infeasible=model is not None)
+        if model is None or self._budget.budget_gib is None:
+            return next(candidates)
+        best: tuple[float, Params] = (-1.0, {})
+        for params in candidates:
+            probability = model.probability_within(self._budget.budget_gib, params)
             if probability >= _MIN_PROBABILITY:
-                break
+                return params
+            if probability > best[0]:
+                best = (probability, params)
         return best[1]
 
     def sample_independent(
@@ -80,21 +81,30 @@ class SpaceSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Optuna's hook, for parameters that no earlier trial has."""
-        value = self._inner.sample_independent(study, trial, param_name, param_distribution)
-        return self._space.clipped(param_name, value, trial.params)
+        """Optuna's hook, for a parameter that is not of the space."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
         """Optuna's hook."""
         self._inner.reseed_rng()
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Optuna's hook."""
-        self._inner.before_trial(study, trial)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """Optuna's hook."""
-        self._inner.after_trial(study, trial, state, values)
+    def _candidates(
+        self, study: Study, asked: FrozenTrial, fixed: Mapping[str, Any], *, hide_infeasible: bool
+    ) -> Iterator[Params]:
+        """What ``inner`` draws after what it may see of the study, then random configurations."""
+        seen = optuna.create_study(sampler=self._inner, directions=study.directions)
+        for trial in study.get_trials(deepcopy=False):
+            is_hidden = hide_infeasible and any(v > 0 for v in trial.constraints.values())
+            is_told = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+            if is_told and not is_hidden and trial.number != asked.number:
+                seen.add_trial(trial)
+        for _ in range(_NUM_CANDIDATES):
+            candidate = seen.ask()
+            yield self._space.suggest(_WithFixed(candidate, fixed))
+            # It would else count as one that is being tried.
+            seen.tell(candidate, state=TrialState.FAIL)
+        for _ in range(_NUM_RANDOM_CANDIDATES):
+            yield self._space.suggest(RandomSuggester(self._random.randrange(2**32), fixed))
 
     def _memory_model(self, study: Study) -> MemoryModel | None:
         if self._budget.budget_gib is None or isinstance(self._inner, RandomSampler):
@@ -106,17 +116,32 @@ class SpaceSampler(BaseSampler):
             return None
         return MemoryModel(self._space, [p for p, _ in known], [gib for _, gib in known])
 
-    def _complete(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole configuration of the space, with ``drawn`` where it applies."""
-        return self._space.suggest(RandomSuggester(self._random.randrange(2**32), drawn))
 
-    def _within_bounds(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        within = dict(drawn)
-        for parameter in self._space.parameters:
-            if parameter.key in within:
-                value = within[parameter.key]
-                within[parameter.key] = self._space.clipped(parameter.key, value, within)
-        return within
+class _WithFixed:
+    """A trial of which some parameters are given: a point of the search space."""
+
+    def __init__(self, trial: optuna.Trial, fixed: Mapping[str, Any]) -> None:
+        self._trial, self._fixed = trial, fixed
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        """The given value, or the trial's."""
+        if name in self._fixed:
+            return self._fixed[name]
+        return self._trial.suggest_categorical(name, choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        """The given value, or the trial's."""
+        if name in self._fixed:
+            return int(self._fixed[name])
+        return self._trial.suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float:
+        """The given value, or the trial's."""
+        if name in self._fixed:
+            return float(self._fixed[name])
+        return self._trial.suggest_float(name, low, high, step=step, log=log)
 
 
 def make_sampler(sweep: SweepConfig, space: SearchSpace, budget: MemoryBudget) -> SpaceSampler:

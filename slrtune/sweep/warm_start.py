@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)  # fmt: skip
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import Params, SearchSpace, value_at
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget
+from slrtune.sweep.distributions import distributions_of
 from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, PREDICTED_MEMORY, WARM_START_FROM
 from slrtune.sweep.results import SweepResults, read_results
 from slrtune.sweep.study import objectives, read_study
@@ -61,6 +56,7 @@ def read_warm_start(folder: Path, space: SearchSpace, budget: MemoryBudget) -> W
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.number in rows
     ]
     num_objectives = len(objectives(space.base.sweep))
+    of_space = distributions_of(space)
     told = []
     for trial in finished:
         row = rows[trial.number]
@@ -68,7 +64,7 @@ def read_warm_start(folder: Path, space: SearchSpace, budget: MemoryBudget) -> W
         if params is None or not _says_something(row, earlier, budget):
             continue
         row.metrics[WARM_START_FROM] = str(earlier.folder)
-        distributions = {key: _distribution(space, key) for key in params}
+        distributions = {key: of_space[key] for key in params}
         told.append(_as_told(row, _epochs(trial), params, distributions, num_objectives))
         over_gib = budget.violation_gib(row.state, row.metrics)
         if over_gib is not None:
@@ -130,30 +126,3 @@ def _as_told(
 def _epochs(trial: FrozenTrial) -> dict[int, float]:
     accuracies: dict[str, float] = trial.user_attrs.get("accuracies", {})
     return trial.intermediate_values or {int(e): v for e, v in accuracies.items()}
-
-
-def _distribution(space: SearchSpace, key: str) -> BaseDistribution:
-    """What `Parameter.suggest` asks Optuna for."""
-    parameter = next(parameter for parameter in space.parameters if parameter.key == key)
-    recorder = _Recorder()
-    parameter.suggest(recorder)
-    return recorder.distribution
-
-
-class _Recorder:
-    """Takes down the distribution that is asked for."""
-
-    distribution: BaseDistribution
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        self.distribution = CategoricalDistribution(choices)
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        self.distribution = IntDistribution(low, high, log=log, step=step)
-        return low
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None, log: bool
-    ) -> float:
-        self.distribution = FloatDistribution(low, high, log=log, step=step)
-        return low
