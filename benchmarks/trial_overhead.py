@@ -50,6 +50,9 @@ class EndTimes:
         self.ends_s.append(time.perf_counter())
         self.trained_s.append(row.metrics["total_s"])
 
+    def on_infeasible(self, row: TrialRow) -> None:
+        """Nothing: there is no budget."""
+
     def on_tick(self, board: SweepBoard) -> None:
         """Nothing."""
 

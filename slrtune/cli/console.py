@@ -28,6 +28,8 @@ _STATE_STYLE = {
     "running": "cyan",
     "completed": "green",
     "pruned": "yellow",
+    "oom": "bold magenta",
+    "infeasible": "dim",
     "error": "bold red",
     "interrupted": "magenta",
     "waiting": "dim",
@@ -132,6 +134,15 @@ class LiveSweep:
         if not self._is_live:
             say(f"trial {row.number} {row.state}{_ending(row)}")
 
+    def on_infeasible(self, row: TrialRow) -> None:
+        """A configuration is predicted over the memory budget."""
+        needed = f"predicted at {number(row.metrics.get('predicted_memory_gib'))} GiB"
+        over = f"{needed}, over the budget of {self._board.budget_gib:g} GiB: not launched"
+        if "point" in row.metrics:
+            say(f"point {row.metrics['point']} ({params_text(row.params)}) is {over}", "yellow")
+        elif not self._is_live:
+            say(f"configuration {row.number} is {over}: {params_text(row.params)}")
+
     def on_tick(self, board: SweepBoard) -> None:
         """The table redraws itself four times a second."""
 
@@ -150,6 +161,10 @@ def _headline(board: SweepBoard) -> Text:
         f"{board.count('running')} running",
         f"{board.count('pruned')} stopped early",
     ]
+    if board.count("oom"):
+        parts.append(f"{board.count('oom')} out of memory")
+    if board.num_infeasible:
+        parts.append(f"{board.num_infeasible} over the memory budget, not launched")
     if board.count("error"):
         parts.append(f"{board.count('error')} failed")
     parts.append(f"{duration(time.monotonic() - board.started_s)} so far")
@@ -157,6 +172,8 @@ def _headline(board: SweepBoard) -> Text:
         parts.append(f"about {duration(board.time_left_s)} left")
     if best is not None:
         parts.append(f"best {best.metrics['best_val_top1']:.1%} (trial {best.number})")
+    if board.activity:
+        parts.append(board.activity)
     return Text(" · ".join(parts), style="bold")
 
 
@@ -177,7 +194,7 @@ def _trial_table(board: SweepBoard) -> Table:
             f"{row.epoch}/{row.max_epochs}" if row.max_epochs else "–",
             percent(metrics.get("val_top1")),
             percent(metrics.get("best_val_top1")),
-            number(metrics.get("peak_memory_gib")),
+            peak_memory(row),
             duration(left_s) if left_s is not None else "",
             escape(params_text(row.params)),
         )
@@ -201,6 +218,13 @@ def params_text(params: dict[str, Any]) -> str:
         short = f"{value:.3g}" if isinstance(value, float) else str(value)
         parts.append(f"{key.rsplit('.', 1)[-1]}={short}")
     return " ".join(parts)
+
+
+def peak_memory(row: TrialRow, digits: int = 2) -> str:
+    """``1.25``; ``≥ 1.25`` where memory ran out there; a dash where nothing was measured."""
+    peak_gib = row.metrics.get("peak_memory_gib")
+    bound = "≥ " if row.state == "oom" and peak_gib is not None else ""
+    return bound + number(peak_gib, digits)
 
 
 def percent(share: float | None) -> str:

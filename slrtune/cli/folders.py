@@ -54,3 +54,23 @@ def output_file(option: str, path: Path) -> None:
         raise UserError(
             f"{option}: must be in a folder that exists, but there is no {path.parent}; make it"
         )
+
+
+def sweep_folder(option: str, sweep: str, runs_dir: Path) -> Path:
+    """The folder of a sweep that is given by its name in ``runs_dir``, or by its folder.
+
+    Raises:
+        UserError: the text cannot be a path. Whether there is a sweep is for its reader to say.
+    """
+    if not sweep.strip():
+        raise UserError(f"{option}: must be a sweep's name or folder, but is empty; see {runs_dir}")
+    from slrtune.sweep.results import PLAN_FILE
+
+    by_name = runs_dir.expanduser() / sweep
+    try:
+        is_folder = (Path(sweep) / PLAN_FILE).exists()
+        return (Path(sweep) if is_folder else by_name).resolve()
+    except OSError as error:
+        raise UserError(
+            f"{option}: {sweep[:100]} cannot be read: {error}; check the path"
+        ) from None

@@ -17,18 +17,11 @@ def results(
 ) -> None:
     """Show a sweep's leaderboard and its best trial, from its folder."""
     from slrtune.cli.console import say
+    from slrtune.cli.folders import sweep_folder
     from slrtune.cli.summary import print_sweep
-    from slrtune.config.errors import UserError
-    from slrtune.sweep.results import PLAN_FILE, read_results, write_best
+    from slrtune.sweep.results import read_results, write_best
 
-    if not sweep.strip():
-        raise UserError("SWEEP: must be a sweep's name or folder, but is empty; see runs/")
-    by_name = runs_dir.expanduser() / sweep
-    try:
-        folder = next((p for p in (Path(sweep), by_name) if (p / PLAN_FILE).exists()), by_name)
-        found = read_results(folder.resolve())
-    except OSError as error:
-        raise UserError(f"{sweep[:100]}: cannot be read: {error}; check the path") from None
+    found = read_results(sweep_folder("SWEEP", sweep, runs_dir))
     try:
         # A sweep that was killed has not written them, and one that runs has a better best by now.
         write_best(found)

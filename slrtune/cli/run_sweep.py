@@ -6,7 +6,8 @@ import datetime
 from pathlib import Path
 
 from slrtune.cli.console import LiveSweep, say
-from slrtune.cli.folders import run_folder
+from slrtune.cli.folders import run_folder, sweep_folder
+from slrtune.cli.memory_budget import memory_budget
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
 from slrtune.cluster.resources import cluster_nodes, share_cluster
@@ -18,21 +19,34 @@ from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.results import read_results, write_best
 from slrtune.sweep.runner import SweepPlan, asha_rungs, run_sweep, write_plan
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
+from slrtune.sweep.warm_start import read_warm_start
 
 
-def run(space: SearchSpace, name: str | None, address: str | None, isolate_trials: bool) -> None:
+def run(
+    space: SearchSpace,
+    name: str | None,
+    address: str | None,
+    isolate_trials: bool,
+    warm_start: str | None = None,
+) -> None:
     """Run a sweep and print what it found.
 
     Raises:
-        UserError: the folder exists, or not even one trial fits the cluster.
+        UserError: the folder exists, not even one trial fits the cluster, no configuration fits the
+            memory budget, or there is no sweep to start from.
         SystemExit: 1 if no trial reported an accuracy, 130 after Ctrl-C.
     """
     base = space.base
     folder = _new_folder(base.runs_dir, name or _default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
         f"up to {base.sweep.max_trials} trials, in {folder}")  # fmt: skip
-    prepare(base.data)
-    board, is_whole = _run_on_ray(space, folder, address, isolate_trials)
+    earlier = warm_start and sweep_folder("--warm-start", warm_start, base.runs_dir)
+    if earlier:
+        read_results(earlier)  # a mistake comes before any work
+    num_glosses = len(prepare(base.data).glosses)
+    with ray_session(address=address, use_dashboard=isolate_trials):
+        plan = _plan(space, folder, isolate_trials, num_glosses, earlier or None)
+        board, is_whole = _run_on_ray(plan)
     results = read_results(folder)
     write_best(results)
     print_sweep(results, board)
@@ -42,27 +56,38 @@ def run(space: SearchSpace, name: str | None, address: str | None, isolate_trial
         raise SystemExit(1)
 
 
-def _run_on_ray(
-    space: SearchSpace, folder: Path, address: str | None, isolate_trials: bool
-) -> tuple[SweepBoard, bool]:
+def _plan(
+    space: SearchSpace,
+    folder: Path,
+    isolate_trials: bool,
+    num_glosses: int,
+    earlier: Path | None,
+) -> SweepPlan:
+    """What is run on the connected cluster; makes the sweep's folder and records the plan there."""
+    sweep, resources = space.base.sweep, space.base.resources
+    # More groups than trials would only cost their start.
+    limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
+    share = share_cluster(cluster_nodes(), resources, limit)
+    budget = memory_budget(resources, share.gpus_per_worker, num_glosses)
+    warm = read_warm_start(earlier, space, budget) if earlier else None
+    folder.mkdir(parents=True)
+    check_folder_is_shared(folder)
+    plan = SweepPlan(space, folder, share, isolate_trials, budget, warm)
+    write_plan(plan)
+    _say_how(plan)
+    return plan
+
+
+def _run_on_ray(plan: SweepPlan) -> tuple[SweepBoard, bool]:
     """The board at the end, and whether all trials ended by themselves."""
-    sweep = space.base.sweep
-    with ray_session(address=address, use_dashboard=isolate_trials):
-        # More groups than trials would only cost their start.
-        limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
-        share = share_cluster(cluster_nodes(), space.base.resources, limit)
-        folder.mkdir(parents=True)
-        check_folder_is_shared(folder)
-        plan = SweepPlan(space, folder, share, isolate_trials)
-        write_plan(plan)
-        _say_how(plan)
-        board = SweepBoard(folder.name, sweep.max_trials, share.num_concurrent)
-        tensorboard = TensorBoardWatcher(folder / TENSORBOARD_FOLDER, space)
-        with library_logs_to(folder / "sweep.log"), LiveSweep(board) as live:
-            try:
-                is_whole = run_sweep(plan, board, (live, tensorboard))
-            except KeyboardInterrupt:
-                is_whole = False  # a second Ctrl-C: what the study holds is still shown
+    folder, budget_gib = plan.folder, plan.budget.budget_gib
+    board = SweepBoard(folder.name, plan.sweep.max_trials, plan.share.num_concurrent, budget_gib)
+    tensorboard = TensorBoardWatcher(folder / TENSORBOARD_FOLDER, plan.space)
+    with library_logs_to(folder / "sweep.log"), LiveSweep(board) as live:
+        try:
+            is_whole = run_sweep(plan, board, (live, tensorboard))
+        except KeyboardInterrupt:
+            is_whole = False  # a second Ctrl-C: what the study holds is still shown
     return board, is_whole
 
 
@@ -74,6 +99,13 @@ def _say_how(plan: SweepPlan) -> None:
     rungs = asha_rungs(plan.sweep, plan.space.max_epochs)
     judged = f"; ASHA judges after epochs {', '.join(map(str, rungs))}" if rungs else ""
     say(f"{share.num_concurrent} trial(s) at a time, {per_trial} each{judged}")
+    if plan.budget.budget_gib is not None:
+        say(f"Memory budget: {plan.budget.budget_gib:.3g} GiB per worker; configurations that are "
+            "predicted over it are not launched")  # fmt: skip
+    if plan.warm_start is not None:
+        warm = plan.warm_start
+        say(f"Warm start: {len(warm.trials)} of {warm.num_finished} configurations of "
+            f"{warm.folder.name} fit the search space")  # fmt: skip
 
 
 def _default_name(space: SearchSpace) -> str:

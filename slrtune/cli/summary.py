@@ -5,8 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from slrtune.cli.console import duration, number, params_text, percent, say, table
-from slrtune.sweep.board import SweepBoard
+from slrtune.cli.console import (
+    duration,
+    number,
+    params_text,
+    peak_memory,
+    percent,
+    say,
+    table,
+)  # fmt: skip
+from slrtune.sweep.board import SweepBoard, TrialRow, is_ranked
+from slrtune.sweep.front import best_of_models, best_within, pareto_front
 from slrtune.sweep.results import SweepResults
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER
 
@@ -17,27 +26,18 @@ _COLUMNS = (
 
 
 def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int = 20) -> None:
-    """Leaderboard, what was counted, and where the best configuration and checkpoint are."""
+    """Leaderboard, what fits which GPU, what was counted, and where the best one is."""
     print_leaderboard(results, top)
-    counts: dict[str, int] = {}
-    for row in results.rows:
-        counts[row.state] = counts.get(row.state, 0) + 1
-    spent = f" in {duration(time.monotonic() - board.started_s)}" if board else ""
-    say(f"{len(results.rows)} trials{spent}: "
-        + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))  # fmt: skip
-    for row in results.rows:
-        if row.state == "error":
-            where = results.trial_folder(row) / "error.txt"
-            more = f" ({where})" if where.exists() else ""
-            say(f"  trial {row.number} failed: {row.metrics.get('error', 'unknown')}{more}", "red")
+    print_memory_tables(results)
+    print_counts(results, board)
     best = results.best
     if best is None:
-        say("No trial reported an accuracy: see sweep.log in the sweep's folder", style="red")
+        within = " within the memory budget" if results.budget_gib is not None else ""
+        say(f"No trial reported an accuracy{within}: see sweep.log in the sweep's folder", "red")
         return
-    peak = number(best.metrics.get("peak_memory_gib"), 3)
     say(
         f"Best: trial {best.number}, validation top-1 {percent(best.metrics['best_val_top1'])}, "
-        f"peak memory {peak} GiB, {params_text(best.params)}",
+        f"peak memory {peak_memory(best, 3)} GiB, {params_text(best.params)}",
         style="bold green",
     )
     folder = results.folder
@@ -48,28 +48,96 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
     say(f"  compare trials    tensorboard --logdir {_short(folder / TENSORBOARD_FOLDER)}")
 
 
+def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None:
+    """How the trials ended, and why some never began."""
+    rows = results.launched
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    spent = f" in {duration(time.monotonic() - board.started_s)}" if board else ""
+    say(f"{len(rows)} trials{spent}: "
+        + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))  # fmt: skip
+    num_infeasible = len(results.rows) - len(rows)
+    if num_infeasible:
+        are = "configuration was" if num_infeasible == 1 else "configurations were"
+        say(
+            f"{num_infeasible} {are} predicted over the budget of {results.budget_gib:g} GiB and "
+            "not launched"
+        )
+    if results.num_warm:
+        say(f"The sampler started from {results.num_warm} trials of an earlier sweep")
+    if board is not None and board.is_exhausted:
+        say(
+            f"The search ended early: {results.base.sweep.max_draws_per_trial} configurations in a "
+            "row were over the budget; raise it, or give the space smaller configurations",
+            style="yellow",
+        )
+    for row in rows:
+        error = row.metrics.get("error", "unknown")
+        if row.state == "oom":
+            at = f"at {peak_memory(row)} GiB " if "peak_memory_gib" in row.metrics else ""
+            say(f"  trial {row.number} ran out of memory {at}({error})", "magenta")
+        elif row.state == "error":
+            where = results.trial_folder(row) / "error.txt"
+            more = f" ({where})" if where.exists() else ""
+            say(f"  trial {row.number} failed: {error}{more}", "red")
+
+
+def print_memory_tables(results: SweepResults) -> None:
+    """The best of each model and for each GPU size, and the front where it was searched."""
+    rows = [
+        (name, percent(row.metrics["best_val_top1"]), *_memory_cells(row), str(row.number))
+        for name, row in best_of_models(results).items()
+    ]
+    if not rows:
+        return
+    columns = ("model", "accuracy", "train GiB", "inference GiB", "time", "trial")
+    table("Best of each model (measured)", columns, rows)
+    by_size = best_within(results.rows)
+    sizes = [
+        (f"{size_gib} GiB", *_front_cells(row)) if row else (f"{size_gib} GiB", *["–"] * 4)
+        for size_gib, row in by_size.items()
+    ]
+    sized = ("best val top-1", "peak GiB", "trial", "parameters")
+    table("Best for each GPU size (by measured training peak)", ("GPU", *sized), sizes)
+    if results.base.sweep.objective == "pareto":
+        front = [_front_cells(row) for row in pareto_front(results.rows)]
+        table("Pareto front: accuracy against training memory", sized, front)
+
+
+def _front_cells(row: TrialRow) -> tuple[str, ...]:
+    accuracy = percent(row.metrics["best_val_top1"])
+    return accuracy, peak_memory(row, 3), str(row.number), params_text(row.params)
+
+
+def _memory_cells(row: TrialRow) -> tuple[str, ...]:
+    inference = number(row.metrics.get("inference_memory_gib"), 3)
+    return peak_memory(row, 3), inference, duration(row.metrics.get("total_s", 0.0))
+
+
 def print_leaderboard(results: SweepResults, top: int) -> None:
     """The ``top`` trials, best first."""
     rows = []
-    for rank, row in enumerate(results.rows[:top], 1):
+    launched = results.launched
+    for rank, row in enumerate(launched[:top], 1):
         metrics = row.metrics
         rows.append(
             (
-                str(rank),
+                str(rank) if is_ranked(row) else "–",
                 str(row.number),
                 row.state,
                 str(row.epoch),
                 percent(metrics.get("best_val_top1")),
                 percent(metrics.get("best_val_top5")),
-                number(metrics.get("peak_memory_gib"), 3),
+                peak_memory(row, 3),
                 number(metrics.get("clips_per_s"), 1),
                 duration(metrics.get("total_s", 0.0)),
                 params_text(row.params),
             )
         )
     table(f"Leaderboard of {results.folder.name}", _COLUMNS, rows)
-    if len(results.rows) > top:
-        say(f"  … and {len(results.rows) - top} more; --top shows them")
+    if len(launched) > top:
+        say(f"  … and {len(launched) - top} more; --top shows them")
 
 
 def _short(path: Path) -> str:

@@ -38,6 +38,13 @@ def sweep(
         str | None, typer.Option(help="The sweep's name. Default: search space and time.")
     ] = None,
     address: AddressOption = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SWEEP",
+            help="Start from what an earlier sweep found out: its name in runs_dir, or its folder.",
+        ),
+    ] = None,
     isolate_trials: Annotated[
         bool,
         typer.Option(
@@ -58,7 +65,7 @@ def sweep(
     of_trials = [] if trials is None else [f"sweep.max_trials={trials}"]
     values = read_overrides([*(overrides or []), *of_trials])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
-    run(load_search_space(path, experiment, values), name, address, isolate_trials)
+    run(load_search_space(path, experiment, values), name, address, isolate_trials, warm_start)
 
 
 def check(

@@ -48,7 +48,7 @@ class Event:
 
     Attributes:
         kind: ``started`` (payload: num_failures so far), ``epoch`` (metrics), ``finished``
-            (summary), ``failed`` (error_type, message, traceback) or ``waiting`` (nothing yet).
+            (summary), ``failed`` (see `worker.describe_error`) or ``waiting`` (nothing yet).
         payload: plain data.
     """
 
@@ -205,7 +205,7 @@ class Exchange:
         """The group's task is done, or has been stopped."""
         await self._end_running(group_id, life, Event("finished", summary))
 
-    async def fail(self, group_id: int, life: str, error: dict[str, str]) -> None:
+    async def fail(self, group_id: int, life: str, error: dict[str, Any]) -> None:
         """The group's task raised an error of its own: it is not tried again."""
         await self._end_running(group_id, life, Event("failed", error))
 
@@ -289,4 +289,5 @@ class Exchange:
 
 
 def _failure(error_type: str, message: str) -> Event:
-    return Event("failed", {"error_type": error_type, "message": message, "traceback": ""})
+    error = {"error_type": error_type, "message": message, "traceback": ""}
+    return Event("failed", {**error, "is_out_of_memory": False, "peak_gib": None})

@@ -17,6 +17,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.validate import experiment_from_dict
 from slrtune.memory import TrialMemory
 from slrtune.training import distributed
+from slrtune.training.out_of_memory import forget_peak, is_out_of_memory, peak_at_failure_gib
 from slrtune.training.trial import train_trial
 
 # A group whose private memory grew by more than this is replaced by a fresh one.
@@ -48,7 +49,7 @@ def serve_trials(config: dict[str, Any]) -> None:
         previous = task.task_id
         num_served += 1
         gc.collect()
-        now_gib = private_memory_gib()
+        now_gib = process_memory_gib()
         baseline_gib = now_gib if baseline_gib is None else baseline_gib
         if now_gib - baseline_gib > _MAX_GROWTH_GIB:
             raise GroupRecycledError(
@@ -95,6 +96,7 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
     def report(metrics: dict[str, float]) -> bool:
         return distributed.from_rank_zero(post.report, metrics)
 
+    forget_peak()
     try:
         experiment = experiment_from_dict(task.experiment, task.task_id)
         memory = TrialMemory()
@@ -110,6 +112,7 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
         if _is_cuda_error(error):
             # It may poison the CUDA context for all later trials.
             raise GroupRecycledError("CUDA error") from error
+        # Having run out of memory does not: `train_trial` has given all of it back.
         return
     summary = {**dataclasses.asdict(ended), "best_checkpoint": str(ended.best_checkpoint)}
     distributed.from_rank_zero(post.finish, summary)
@@ -118,22 +121,38 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
 def _is_cuda_error(error: Exception) -> bool:
     import torch
 
-    return isinstance(error, (torch.cuda.OutOfMemoryError, torch.AcceleratorError))
+    # An out-of-memory error of CUDA itself, not of PyTorch's allocator, is one of these.
+    return isinstance(error, torch.AcceleratorError)
 
 
 def _new_name() -> str:
     return uuid.uuid4().hex
 
 
-def describe_error(error: BaseException) -> dict[str, str]:
-    """Plain data that says what went wrong; mistakes of the user carry no traceback."""
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """Plain data that says what went wrong.
+
+    Mistakes of the user carry no traceback; ``is_out_of_memory`` and ``peak_gib`` (None = not
+    measured) say whether memory ran out, and at what.
+    """
     is_user_error = isinstance(error, UserError)
     lines = [] if is_user_error else traceback.format_exception(error)
+    is_oom = is_out_of_memory(error)
     return {
         "error_type": type(error).__name__,
         "message": str(error) or type(error).__name__,
         "traceback": "".join(lines),
+        "is_out_of_memory": is_oom,
+        "peak_gib": peak_at_failure_gib(error) if is_oom else None,
     }
+
+
+def process_memory_gib() -> float:
+    """What this process holds between two trials, on the host and on its GPU."""
+    import torch
+
+    on_gpu = torch.cuda.memory_reserved() / 2**30 if torch.cuda.is_available() else 0.0
+    return private_memory_gib() + on_gpu
 
 
 def private_memory_gib() -> float:

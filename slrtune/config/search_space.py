@@ -6,6 +6,7 @@ parameters:
   model.name: {choices: [cnn_transformer, timesformer]}
   model.cnn_transformer.depth: {low: 1, high: 4}  # only drawn for that model
   training.learning_rate: {low: 1.0e-4, high: 3.0e-3, log: true}
+  training.encoder_learning_rate: {low: 1.0e-5, high: training.learning_rate, log: true}
 points:                                           # configurations tried first
   - {model.name: timesformer, training.learning_rate: 1.0e-3}
 ```
@@ -13,7 +14,8 @@ points:                                           # configurations tried first
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -40,10 +42,12 @@ class Parameter:
     Attributes:
         key: dotted experiment key.
         choices: values to choose from; None for a range.
-        low, high: inclusive bounds of a range; both int = whole numbers.
+        low, high: inclusive bounds of a range; both int = whole numbers. Where a bound is another
+            key's value, the widest that it can be.
         step: grid of a range; None = continuous.
         log: draw the logarithm uniformly.
         when: key -> values: drawn only where every named key has one of its values.
+        low_key, high_key: the key whose value is the bound; None = the bound is a number.
     """
 
     key: str
@@ -53,9 +57,11 @@ class Parameter:
     step: float | int | None = None
     log: bool = False
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    low_key: str | None = None
+    high_key: str | None = None
 
     def suggest(self, trial: Suggester) -> Any:
-        """Draw a value."""
+        """Draw a value, between the widest bounds."""
         if self.choices is not None:
             return trial.suggest_categorical(self.key, list(self.choices))
         assert self.low is not None and self.high is not None
@@ -77,11 +83,39 @@ class Parameter:
                 value == choice and isinstance(value, bool) == isinstance(choice, bool)
                 for choice in self.choices
             )
-        assert self.low is not None and self.high is not None
+        if self.low is None or self.high is None:
+            return True  # a bound that is not known yet
         if isinstance(value, bool) or not isinstance(value, int if self.is_int else int | float):
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
         return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-6
+
+    def clip(self, value: Any, value_of: Callable[[str], Any]) -> Any:
+        """The nearest value of the range, and on its grid, that keeps the bounds of other keys.
+
+        Args:
+            value: drawn between the widest bounds.
+            value_of: the value of another key in the same configuration.
+        """
+        if self.high_key is not None:
+            value = min(value, self._on_grid(value_of(self.high_key), math.floor))
+        if self.low_key is not None:
+            value = max(value, self._on_grid(value_of(self.low_key), math.ceil))
+        return value
+
+    def _on_grid(self, bound: float, rounded: Callable[[float], int]) -> float:
+        assert self.low is not None
+        step = self.step or (1 if self.is_int else None)
+        if step is None:
+            return float(bound)
+        # 0.3 / 0.1 is 2.999…: a bound on the grid must not lose its own step
+        return self.low + rounded(round((bound - self.low) / step, 9)) * step
+
+    @property
+    def depends_on(self) -> set[str]:
+        """Keys whose values this parameter's condition or bounds need."""
+        bounds = {key for key in (self.low_key, self.high_key) if key is not None}
+        return {key for key, _ in self.when} | bounds
 
     @property
     def is_int(self) -> bool:
@@ -94,7 +128,9 @@ class Parameter:
             return f"one of {list(self.choices)}"
         kind = "a whole number " if self.is_int else ""
         grid = f" in steps of {self.step:g}" if self.step else ""
-        return f"{kind}between {self.low:g} and {self.high:g}{grid}"
+        low = self.low_key or f"{self.low:g}"
+        high = self.high_key or f"{self.high:g}"
+        return f"{kind}between {low} and {high}{grid}"
 
     def extremes(self) -> tuple[Any, ...]:
         """The values that stand for all: every choice, or both bounds."""
@@ -128,9 +164,22 @@ class SearchSpace:
         """Draw one configuration: a value for every parameter whose condition holds."""
         params: Params = {}
         for parameter in self.parameters:
-            if self._holds(parameter, params):
-                params[parameter.key] = parameter.suggest(trial)
+            if self.is_drawn(parameter, params):
+                drawn = parameter.suggest(trial)
+                params[parameter.key] = parameter.clip(drawn, lambda key: self._value(key, params))
         return params
+
+    def clipped(self, key: str, value: Any, params: Mapping[str, Any]) -> Any:
+        """``value`` of a searched key within the bounds that it has beside ``params``."""
+        parameter = next(parameter for parameter in self.parameters if parameter.key == key)
+        return parameter.clip(value, lambda other: self._value(other, params))
+
+    def fits(self, parameter: Parameter, value: Any, params: Params) -> bool:
+        """Whether ``value`` may stand beside ``params``, which hold what it depends on."""
+        if not self.is_drawn(parameter, params) or not parameter.holds(value):
+            return False
+        clipped = parameter.clip(value, lambda key: self._value(key, params))
+        return clipped == value or abs(clipped - value) < 1e-9
 
     def experiment(self, params: Mapping[str, Any]) -> Experiment:
         """The base configuration with ``params`` set.
@@ -146,11 +195,12 @@ class SearchSpace:
         kept = ({k: v for k, v in point.items() if k not in keys} for point in self.points)
         return replace(self, parameters=left, points=tuple(point for point in kept if point))
 
-    def _holds(self, parameter: Parameter, params: Params) -> bool:
-        return all(
-            (params[key] if key in params else value_at(self.base, key)) in values
-            for key, values in parameter.when
-        )
+    def is_drawn(self, parameter: Parameter, params: Mapping[str, Any]) -> bool:
+        """Whether the parameter's condition holds beside ``params``."""
+        return all(self._value(key, params) in values for key, values in parameter.when)
+
+    def _value(self, key: str, params: Mapping[str, Any]) -> Any:
+        return params[key] if key in params else value_at(self.base, key)
 
 
 def value_at(experiment: Experiment, key: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -77,9 +78,26 @@ def _point_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
                     rule = f"is not drawn in this point, where {key} is {fixed[key]}; remove it"
                     line = file.line_of((*place, parameter.key))
                     mistakes.append(Mistake(file.name, line, parameter.key, rule))
+            if parameter.key in fixed:
+                line = file.line_of((*place, parameter.key))
+                found = _point_bound_mistakes(space, parameter, fixed)
+                mistakes += [Mistake(file.name, line, parameter.key, rule) for rule in found]
         draw = RandomSuggester(seed=0, fixed=fixed)
         mistakes += _drawn_mistakes(space, file, draw, _NUM_DRAWS_PER_POINT, place)
     return mistakes
+
+
+def _point_bound_mistakes(space: SearchSpace, parameter: Parameter, point: Params) -> list[str]:
+    """A point's value must keep to its bounds as it stands, or another one would be trained."""
+    searched = {other.key for other in space.parameters}
+    for bound in (parameter.low_key, parameter.high_key):
+        if bound in searched and bound not in point:
+            return [f"is bounded by {bound}, which this point lacks; add it"]
+    value = point[parameter.key]
+    clipped = parameter.clip(value, lambda key: point.get(key, value_at(space.base, key)))
+    if clipped != value:
+        return [f"must be {parameter.bounds()}, here {clipped:g}, but is {value!r}"]
+    return []
 
 
 def _drawn_mistakes(
@@ -123,15 +141,24 @@ class RandomSuggester:
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
         """A whole number of the grid, bounds included."""
-        drawn = self._random.randrange(low, high + 1, step)
-        return int(self._fixed.get(name, drawn))
+        if log:
+            # as Optuna: half a step wider on both sides, or the bounds would be rare
+            drawn = round(self._log_uniform(low - 0.5, high + 0.5))
+        else:
+            drawn = self._random.randrange(low, high + 1, step)
+        return int(self._fixed.get(name, min(max(drawn, low), high)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None, log: bool
     ) -> float:
         """A number between the bounds, on the grid of ``step``."""
-        if step is None:
+        if log:
+            drawn = self._log_uniform(low, high)
+        elif step is None:
             drawn = self._random.uniform(low, high)
         else:
             drawn = low + step * self._random.randint(0, int((high - low) / step + 1e-9))
-        return float(self._fixed.get(name, drawn))
+        return float(self._fixed.get(name, min(max(drawn, low), high)))
+
+    def _log_uniform(self, low: float, high: float) -> float:
+        return math.exp(self._random.uniform(math.log(low), math.log(high)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from slrtune.config.errors import ConfigError, Mistake, file_error
@@ -9,6 +10,7 @@ from slrtune.config.experiment import Experiment
 from slrtune.config.model import ModelConfig
 from slrtune.config.overrides import Overrides
 from slrtune.config.search_space import Parameter, Params, SearchSpace
+from slrtune.config.search_space_bounds import with_bounds
 from slrtune.config.search_space_checks import space_mistakes, unmet_conditions
 from slrtune.config.search_space_spec import parameter_from, spec_mistakes
 from slrtune.config.validate import known_keys, load_experiment
@@ -42,12 +44,17 @@ def load_search_space(
     written = _in_order(
         [_with_model_condition(p) for p in _parameters(file, mistakes)], file, mistakes
     )
-    points = _points(file, written, overrides, mistakes)
     try:
         base = load_experiment(experiment_path or _experiment_path(file, path), overrides)
     except ConfigError as error:
+        _points(file, written, overrides, mistakes)
         raise ConfigError([*mistakes, *error.mistakes]) from None
-    space = _searched(SearchSpace(path.stem, base, tuple(written), tuple(points)), overrides)
+    space = _searched(SearchSpace(path.stem, base, tuple(written)), overrides)
+    space = with_bounds(space, file, mistakes)
+    by_key = {parameter.key: parameter for parameter in space.parameters}
+    points = _points(file, [by_key.get(p.key, p) for p in written], overrides, mistakes)
+    dropped = {parameter.key for parameter in written} - by_key.keys()
+    space = replace(space, points=tuple(points)).without(dropped)
     if written and not space.parameters:
         rule = "leaves nothing to search; remove one, or use `slrtune train`"
         mistakes.append(Mistake("--set", 0, "", rule))
@@ -111,16 +118,16 @@ def _with_model_condition(parameter: Parameter) -> Parameter:
 def _in_order(
     parameters: list[Parameter], file: YamlFile, mistakes: list[Mistake]
 ) -> list[Parameter]:
-    """Conditions first; file order otherwise."""
+    """Conditions and bounds first; file order otherwise."""
     ordered: list[Parameter] = []
     waiting = list(parameters)
     while waiting:
         open_keys = {parameter.key for parameter in waiting}
-        ready = [p for p in waiting if not open_keys.intersection(key for key, _ in p.when)]
+        ready = [p for p in waiting if not open_keys & p.depends_on]
         if not ready:
             for parameter in waiting:
                 line = file.line_of(("parameters", parameter.key))
-                rule = "depends on itself through `when`; remove one of the conditions"
+                rule = "depends on itself through `when` or a bound; remove one of them"
                 mistakes.append(Mistake(file.name, line, parameter.key, rule))
             return ordered
         ordered += ready

@@ -1,4 +1,7 @@
-"""One parameter of a search space file: the forms of a range, and what may be wrong with one."""
+"""One parameter of a search space file: the forms of a range, and what may be wrong with one.
+
+A bound of a range may be another key: `{low: 1.0e-5, high: training.learning_rate, log: true}`.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +48,28 @@ def spec_mistakes(key: str, spec: Any, known: set[str]) -> Iterator[str]:
         if extra:
             yield f"has choices and {', '.join(extra)}; keep one of the two kinds"
         return
+    yield from _bound_mistakes(key, spec, known)
     yield from _range_mistakes(spec)
 
 
+def _bound_mistakes(key: str, spec: dict[str, Any], known: set[str]) -> Iterator[str]:
+    for name, bound in _bound_keys(spec).items():
+        if bound == key:
+            yield f"cannot be its own bound; write a number for {name}"
+        elif bound not in known:
+            yield (
+                f"must have a number or an experiment key as {name}, but has {bound!r}"
+                f"{suggestion(bound)}"
+            )
+
+
+def _bound_keys(spec: dict[str, Any]) -> dict[str, str]:
+    return {n: spec[n] for n in ("low", "high") if isinstance(spec.get(n), str) and "." in spec[n]}
+
+
 def _range_mistakes(spec: dict[str, Any]) -> Iterator[str]:
-    numbers = {name: spec.get(name) for name in ("low", "high")}
+    named = _bound_keys(spec)
+    numbers = {name: spec.get(name) for name in ("low", "high") if name not in named}
     if "step" in spec:
         numbers["step"] = spec["step"]
     wrong = [n for n, v in numbers.items() if isinstance(v, bool) or not isinstance(v, int | float)]
@@ -57,12 +77,12 @@ def _range_mistakes(spec: dict[str, Any]) -> Iterator[str]:
         given = ", ".join(f"{name}: {spec.get(name)!r}" for name in wrong)
         yield f"must have the numbers low and high (or choices), but has {given}; write 1.0e-4"
         return
-    low, high = spec["low"], spec["high"]
-    if low >= high:
+    low, high = numbers.get("low"), numbers.get("high")
+    if low is not None and high is not None and low >= high:
         yield f"must have low < high, but {low:g} >= {high:g}"
     if not isinstance(spec.get("log", False), bool):
         yield f"must have log: true or false, but has {spec['log']!r}"
-    elif spec.get("log") and low <= 0:
+    elif spec.get("log") and low is not None and low <= 0:
         yield f"must have low > 0 for log: true, but {low:g}"
     if "step" in spec:
         if spec.get("log"):
@@ -93,7 +113,15 @@ def parameter_from(key: str, spec: dict[str, Any]) -> Parameter:
     )
     if "choices" in spec:
         return Parameter(key, choices=tuple(spec["choices"]), when=when)
-    low, high, step = spec["low"], spec["high"], spec.get("step")
+    named = _bound_keys(spec)
+    low, high = (None if name in named else spec[name] for name in ("low", "high"))
     return Parameter(
-        key, low=low, high=high, step=step, log=bool(spec.get("log", False)), when=when
+        key,
+        low=low,
+        high=high,
+        step=spec.get("step"),
+        log=bool(spec.get("log", False)),
+        when=when,
+        low_key=named.get("low"),
+        high_key=named.get("high"),
     )

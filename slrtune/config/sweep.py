@@ -31,10 +31,16 @@ class SweepConfig(Settings):
     """asha stops weak trials early; none trains all to the end."""
     asha: ASHAConfig = ASHAConfig()
     """Settings of the asha scheduler."""
+    objective: Literal["accuracy", "pareto"] = "accuracy"
+    """accuracy = the best validation top-1 under the memory budget; pareto = validation top-1 and
+    peak training memory together: no trial on the front is worse in both than another."""
     sampler: Literal["tpe", "random"] = "tpe"
-    """Optuna's sampler."""
-    num_startup_trials: int = Field(default=8, ge=1)
-    """Random configurations before TPE starts to model."""
+    """Optuna's sampler. tpe also learns which configurations keep to the memory budget."""
+    num_startup_trials: int = Field(default=10, ge=1)
+    """Trials that fitted and ended before TPE starts to model; configurations are random until then."""
+    max_draws_per_trial: int = Field(default=100, ge=1)
+    """Configurations drawn in a row that are predicted over the memory budget before the search
+    gives up."""
     seed: int = Field(default=0, ge=0)
     """Seed of the sampler."""
     max_concurrent_trials: int | None = Field(default=None, ge=1)
@@ -56,6 +62,7 @@ class ResourcesConfig(Settings):
     gpus_per_worker: float | None = Field(default=None, ge=0.0)
     """GPUs per worker; null = 1 where the cluster has GPUs, else 0."""
     memory_budget_gib: Annotated[float, Field(gt=0.0)] | Literal["auto"] | None = "auto"
-    """What one worker may take of its GPU, CUDA context included, and cannot exceed. auto = what is
-    free on the smallest GPU (its share where workers share a GPU), no limit on CPU. A number limits
-    on CPU the tensors of a training step. null = no limit."""
+    """What one worker may take of its GPU, CUDA context included, and cannot exceed; a sweep does not
+    launch what is predicted to need more. auto = what is free on the smallest GPU (its share where
+    workers share a GPU), no limit on CPU. A number limits on CPU the tensors of a training step.
+    null = no limit."""

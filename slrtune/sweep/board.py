@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Outcome = Literal["completed", "pruned", "error", "interrupted"]
+from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, Outcome
+
 TrialState = Outcome | Literal["waiting", "running"]
 
 
@@ -39,6 +40,10 @@ class TrialRow:
         """Epochs of an unstopped trial; 0 before its first report."""
         return int(self.metrics.get("max_epochs", 0))
 
+    def fits(self, budget_gib: float | None) -> bool:
+        """Whether its measured peak keeps to a budget; what was not measured is no reason."""
+        return budget_gib is None or self.metrics.get(MEMORY, 0.0) <= budget_gib
+
     @property
     def time_left_s(self) -> float | None:
         """Seconds to the last epoch at the pace so far; None before the first report."""
@@ -56,14 +61,24 @@ class SweepBoard:
         name: the sweep's name.
         max_trials: trials that the sweep will try.
         num_concurrent: trials at a time.
-        rows: by trial number.
+        budget_gib: memory budget of a worker; None = none.
+        rows: launched trials by number.
+        num_infeasible: configurations that were predicted over the budget and not launched.
+        smallest_infeasible_gib: the least that any of these was predicted to need.
+        activity: what the search does right now, where that takes long; empty = nothing.
+        is_exhausted: the search gave up: nothing that it drew fitted the budget any more.
     """
 
     name: str
     max_trials: int
     num_concurrent: int
+    budget_gib: float | None = None
     rows: dict[int, TrialRow] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
+    num_infeasible: int = 0
+    smallest_infeasible_gib: float = float("inf")
+    activity: str = ""
+    is_exhausted: bool = False
 
     def row(self, number: int, params: dict[str, Any]) -> TrialRow:
         """The trial's row, new where it has none."""
@@ -76,12 +91,12 @@ class SweepBoard:
     @property
     def num_ended(self) -> int:
         """Trials that have ended, one way or other."""
-        return self.count("completed", "pruned", "error", "interrupted")
+        return self.count("completed", "pruned", "oom", "error", "interrupted")
 
     @property
     def best(self) -> TrialRow | None:
         """The row with the best validation top-1 so far."""
-        return best_of(self.rows.values())
+        return best_of(self.rows.values(), self.budget_gib)
 
     @property
     def time_left_s(self) -> float | None:
@@ -92,19 +107,28 @@ class SweepBoard:
         return elapsed_s / self.num_ended * (self.max_trials - self.num_ended)
 
 
-def best_of(rows: Iterable[TrialRow]) -> TrialRow | None:
+def best_of(rows: Iterable[TrialRow], budget_gib: float | None = None) -> TrialRow | None:
     """Highest validation top-1 of any epoch; the lower validation loss there among equals.
 
-    How a trial ended does not matter: the accuracy was measured, and its checkpoint is kept.
+    Whether the scheduler or the user stopped a trial does not matter: the accuracy was measured,
+    and its checkpoint is kept. One that ran out of memory, or took more than ``budget_gib``, does
+    not count: it cannot be trained again within the budget.
     """
-    scored = [row for row in rows if "best_val_top1" in row.metrics]
+    scored = [row for row in rows if is_ranked(row) and row.fits(budget_gib)]
     return min(scored, key=rank, default=None)
 
 
-def rank(row: TrialRow) -> tuple[float, float, int]:
-    """Sort key that puts the best trial first, and those without a figure last, by number."""
+def is_ranked(row: TrialRow) -> bool:
+    """Whether the trial may be called better or worse than another."""
+    return OBJECTIVE in row.metrics and row.state not in ("oom", "infeasible")
+
+
+def rank(row: TrialRow) -> tuple[bool, float, float, int]:
+    """Sort key that puts the best trial first, and those that are not ranked last, by number."""
+    metrics = row.metrics if is_ranked(row) else {}
     return (
-        -row.metrics.get("best_val_top1", float("-inf")),
-        row.metrics.get("best_val_loss", float("inf")),
+        not metrics,
+        -metrics.get(OBJECTIVE, float("-inf")),
+        metrics.get("best_val_loss", float("inf")),
         row.number,
     )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.searcher import outcome_of
+from slrtune.sweep.outcomes import PREDICTED_MEMORY, outcome_of
 
 _logger = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ class SweepWatcher(Protocol):
 
     def on_end(self, row: TrialRow) -> None:
         """A trial ended; ``row.state`` says how."""
+
+    def on_infeasible(self, row: TrialRow) -> None:
+        """A configuration is predicted over the memory budget and not launched."""
 
     def on_tick(self, board: SweepBoard) -> None:
         """Something may have changed; several times a second."""
@@ -63,6 +66,7 @@ class SweepCallback(tune.Callback):
         """Tune's hook."""
         row = self._row(trial)
         row.state = "running"
+        self._board.activity = ""
         self._tell(lambda watcher: watcher.on_start(row))
 
     def on_trial_result(
@@ -85,6 +89,18 @@ class SweepCallback(tune.Callback):
         row = self._row(trial)
         row.state = "error"
         self._tell(lambda watcher: watcher.on_end(row))
+
+    def on_predict(self, number: int) -> None:
+        """The searcher's hook."""
+        self._board.activity = f"predicting the memory of configuration {number}"
+
+    def on_infeasible(self, row: TrialRow) -> None:
+        """The searcher's hook."""
+        board = self._board
+        board.num_infeasible += 1
+        needed_gib = row.metrics[PREDICTED_MEMORY]
+        board.smallest_infeasible_gib = min(board.smallest_infeasible_gib, needed_gib)
+        self._tell(lambda watcher: watcher.on_infeasible(row))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune's hook, after every turn of its loop."""

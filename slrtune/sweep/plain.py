@@ -15,8 +15,10 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from slrtune.cluster.resources import TrialShare
 from slrtune.config.errors import UserError
+from slrtune.config.json_file import read_json, write_json
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.validate import experiment_from_dict
+from slrtune.sweep.outcomes import MEMORY
 from slrtune.sweep.trainable import TRIAL_FOLDER
 
 
@@ -59,7 +61,8 @@ def torch_trainer(
             name="ray_train",
             storage_path=str(folder),
             callbacks=[TuneReportCallback()],
-            failure_config=ray.train.FailureConfig(max_failures=max_failures),
+            # One restart is for a rank that ran out of memory, see `_train_once`.
+            failure_config=ray.train.FailureConfig(max_failures=max(1, max_failures)),
         ),
     )
 
@@ -67,10 +70,12 @@ def torch_trainer(
 def _train_once(config: dict[str, Any]) -> None:
     import torch
 
+    from slrtune.training.out_of_memory import is_out_of_memory
     from slrtune.training.trial import train_trial
 
     torch.set_num_threads(config["num_threads"])
     experiment = experiment_from_dict(config["experiment"], f"trial {config['number']}")
+    folder = Path(config["folder"])
     last = {"number": config["number"], "max_epochs": experiment.training.max_epochs}
 
     def report(metrics: dict[str, float]) -> bool:
@@ -78,12 +83,30 @@ def _train_once(config: dict[str, Any]) -> None:
         ray.train.report(dict(last))  # a barrier: every rank calls it, rank 0's figures count
         return True  # the plain pattern stops a trial by killing it
 
+    out_of_memory = folder / "out_of_memory.json"
+    if out_of_memory.exists():
+        # Written by a rank of the group before this one, which could not report without the others.
+        ray.train.report({**last, **read_json(out_of_memory, "outcome", "error")})
+        return
     try:
-        train_trial(experiment, Path(config["folder"]), report)
+        train_trial(experiment, folder, report)
     except UserError as error:
         # the same mistake again would be no better: an outcome, not a failure to retry
         ray.train.report({**last, "outcome": "error", "error": f"UserError: {error}"})
         return
+    except Exception as error:
+        if is_out_of_memory(error):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(out_of_memory, {**last, **_out_of_memory(error)})
+        raise
     if last["epoch"] < last["max_epochs"]:
         # its own patience ended it, not the scheduler
         ray.train.report({**last, "outcome": "completed"})
+
+
+def _out_of_memory(error: Exception) -> dict[str, Any]:
+    from slrtune.training.out_of_memory import peak_at_failure_gib
+
+    told = {"outcome": "oom", "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+    peak_gib = peak_at_failure_gib(error)
+    return told if peak_gib is None else {**told, MEMORY: peak_gib}

@@ -16,7 +16,8 @@ from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json
 from slrtune.config.validate import experiment_from_dict, with_params
 from slrtune.sweep.board import TrialRow, best_of, rank
-from slrtune.sweep.searcher import LAST_REPORT, STUDY_FILE, open_storage
+from slrtune.sweep.outcomes import LAST_REPORT, WARM_START_FROM
+from slrtune.sweep.study import STUDY_FILE, read_study
 from slrtune.sweep.trainable import TRIAL_FOLDER
 
 PLAN_FILE = "sweep.json"
@@ -30,17 +31,27 @@ class SweepResults:
     Attributes:
         folder: the sweep's folder.
         base: configuration of everything that was not searched.
-        rows: every trial, best first; trials without a figure last, by number.
+        rows: every trial, also configurations that were not launched; best first, those without a
+            figure last, by number.
+        budget_gib: memory budget of a worker; None = none.
+        num_warm: trials of earlier sweeps that only the sampler was told of; not among the rows.
     """
 
     folder: Path
     base: Experiment
     rows: list[TrialRow] = field(default_factory=list)
+    budget_gib: float | None = None
+    num_warm: int = 0
 
     @property
     def best(self) -> TrialRow | None:
-        """The trial with the best validation top-1; None if none reported."""
-        return best_of(self.rows)
+        """The trial with the best validation top-1 within the budget; None if there is none."""
+        return best_of(self.rows, self.budget_gib)
+
+    @property
+    def launched(self) -> list[TrialRow]:
+        """The rows that were trained, at least in part."""
+        return [row for row in self.rows if row.state != "infeasible"]
 
     def trial_folder(self, row: TrialRow) -> Path:
         """The trial's own folder."""
@@ -63,28 +74,13 @@ def read_results(folder: Path) -> SweepResults:
             f"{folder}: is not the folder of a sweep (no {PLAN_FILE} and {STUDY_FILE} in it); "
             "name one that `slrtune sweep` wrote, such as runs/<sweep>"
         )
-    base = experiment_from_dict(read_json(plan_file, "experiment")["experiment"], str(plan_file))
-    trials = _read_study(folder).get_trials(deepcopy=False)
-    rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
+    plan = read_json(plan_file, "experiment")
+    base = experiment_from_dict(plan["experiment"], str(plan_file))
+    trials = read_study(folder).get_trials(deepcopy=False)
+    own = [trial for trial in trials if WARM_START_FROM not in trial.user_attrs]
+    rows = [_row(trial) for trial in own if trial.state != TrialState.WAITING]
     rows.sort(key=rank)
-    return SweepResults(folder, base, rows)
-
-
-def _read_study(folder: Path) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        storage = open_storage(folder)
-        # By what it is called in the file: the folder may have been renamed.
-        names = optuna.get_all_study_names(storage)
-        if len(names) == 1:
-            return optuna.load_study(study_name=names[0], storage=storage)
-        problem = f"holds {len(names)}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = f"cannot be read ({type(error).__name__}: {error})"
-    raise UserError(
-        f"{folder / STUDY_FILE}: must hold one study, but {problem}; it is damaged, or its sweep "
-        "ended before it began: restore it, or remove the folder and sweep again"
-    )
+    return SweepResults(folder, base, rows, plan.get("budget_gib"), len(trials) - len(own))
 
 
 def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
@@ -99,7 +95,7 @@ def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
         return None
     best_yaml = results.folder / "best.yaml"
     header = (
-        f"# Best of {len(results.rows)} trials of {results.folder.name}: trial {best.number}, "
+        f"# Best of {len(results.launched)} trials of {results.folder.name}: trial {best.number}, "
         f"validation top-1 {best.metrics['best_val_top1']:.1%}.\n"
         f"# slrtune train {best_yaml.name}\n"
     )

@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,19 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.worker_groups import ON_HEAD, WorkerGroups
+from slrtune.config.errors import UserError
 from slrtune.config.json_file import write_json
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import SweepCallback, SweepWatcher
+from slrtune.sweep.constraints import MemoryBudget
+from slrtune.sweep.outcomes import OBJECTIVE
 from slrtune.sweep.plain import plain_trial
 from slrtune.sweep.results import PLAN_FILE
-from slrtune.sweep.searcher import OBJECTIVE, TruthfulSearch
+from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.trainable import TRIAL_FOLDER, WarmTrial
+from slrtune.sweep.warm_start import WarmStart
 
 _logger = logging.getLogger(__name__)
 
@@ -37,12 +41,16 @@ class SweepPlan:
         folder: the sweep's folder; exists.
         share: what a trial may use, and how many run at a time.
         isolate_trials: start a new Ray Train group for every trial (the plain pattern).
+        budget: which configurations are launched.
+        warm_start: trials of an earlier sweep that the sampler starts from.
     """
 
     space: SearchSpace
     folder: Path
     share: TrialShare
     isolate_trials: bool = False
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
+    warm_start: WarmStart | None = None
 
     @property
     def sweep(self) -> SweepConfig:
@@ -57,9 +65,14 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
 
     Returns:
         Whether all trials ended by themselves.
+
+    Raises:
+        UserError: nothing that was drawn fits the memory budget.
     """
-    searcher = TruthfulSearch(plan.space, plan.sweep, plan.folder)
     callback = SweepCallback(board, watchers)
+    searcher = TruthfulSearch(plan.space, plan.sweep, plan.folder, plan.budget, callback)
+    if plan.warm_start is not None:
+        searcher.study.add_trials(plan.warm_start.trials)
     try:
         if plan.isolate_trials:
             _fit(plan, plain_trial(plan.space, plan.folder, plan.share), searcher, callback)
@@ -67,7 +80,19 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
             _fit_on_warm_groups(plan, searcher, callback)
     finally:
         num_cut_off = searcher.close_open_trials()
+        board.is_exhausted = searcher.is_exhausted
+    if searcher.is_exhausted and not board.rows:
+        raise UserError(_nothing_fits(plan, board))
     return num_cut_off == 0
+
+
+def _nothing_fits(plan: SweepPlan, board: SweepBoard) -> str:
+    return (
+        f"resources.memory_budget_gib: {board.num_infeasible} configurations were drawn, and all "
+        f"are predicted over the budget of {plan.budget.budget_gib:g} GiB, the smallest at "
+        f"{board.smallest_infeasible_gib:.3g} GiB; raise the budget, or give the search space "
+        "smaller models, batches or clips"
+    )
 
 
 def _fit_on_warm_groups(plan: SweepPlan, searcher: TruthfulSearch, callback: SweepCallback) -> None:
@@ -144,6 +169,8 @@ def write_plan(plan: SweepPlan) -> None:
         "points": list(plan.space.points),
         "share": plan.share.__dict__,
         "isolate_trials": plan.isolate_trials,
+        "budget_gib": plan.budget.budget_gib,
+        "warm_start": None if plan.warm_start is None else str(plan.warm_start.folder),
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
     write_json(plan.folder / PLAN_FILE, record)

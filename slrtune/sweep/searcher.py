@@ -1,105 +1,147 @@
-"""Ray's OptunaSearch, taught to tell Optuna the truth.
+"""Tune's searcher that tells Optuna the truth about every trial.
 
-In Ray 2.60 a trial that ASHA stops reaches Optuna as COMPLETE with its early value, and a failed
-one as FAIL without a reason. Here a stopped trial is PRUNED with its value of every epoch, every
-trial carries its outcome and figures as user attributes, and the study is a file in the sweep's
-folder that `optuna-dashboard` opens.
+Ray's own `OptunaSearch` tells Optuna that a trial which ASHA stopped is COMPLETE with its early
+value, and that one which ran out of memory is FAIL, of which TPE learns nothing. Here
+
+- a stopped trial is PRUNED with its value of every epoch;
+- a configuration predicted over the memory budget is PRUNED with a violated constraint, and never
+  launched; so is a trial that ran out of memory all the same;
+- FAIL is what says nothing about the configuration: a mistake, a bug, an interrupt;
+- with two objectives, where Optuna knows neither intermediate values nor a value of a PRUNED trial,
+  a stopped trial is COMPLETE with the accuracy and memory that were measured: a checkpoint with
+  exactly these exists. Its epochs are in the user attribute `accuracies`, its end in `outcome`.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import warnings
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import Searcher
 
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import SweepConfig
-from slrtune.sweep.board import Outcome
-
-_logger = logging.getLogger(__name__)
-
-OBJECTIVE = "best_val_top1"
-STUDY_FILE = "study.log"
-# User attribute with a trial's figures so far; at its end they become attributes of their own.
-LAST_REPORT = "last_report"
-# Figures of a trial that are kept in the study.
-_KEPT = (
-    "epoch", "max_epochs", "best_val_top1", "best_val_top5", "best_val_loss", "peak_memory_gib",
-    "clips_per_s", "total_s", "num_parameters", "outcome", "error",
+from slrtune.sweep.board import TrialRow
+from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget, Prediction
+from slrtune.sweep.outcomes import (
+    INFERENCE_MEMORY,
+    LAST_REPORT,
+    OBJECTIVE,
+    PREDICTED_MEMORY,
+    Outcome,
+    kept,
+    outcome_of,
 )  # fmt: skip
+from slrtune.sweep.sampler import make_sampler
+from slrtune.sweep.study import create_study, objectives
+
+# After this long Tune gets its turn, so that running trials are not kept waiting.
+_MAX_SEARCH_S = 2.0
 
 
-class TruthfulSearch(OptunaSearch):
-    """`OptunaSearch` whose study says what really happened to each trial.
+class SearchListener(Protocol):
+    """Who wants to know what the search does between two trials."""
+
+    def on_predict(self, number: int) -> None:
+        """A configuration was drawn and its memory is being predicted, which may take seconds."""
+
+    def on_infeasible(self, row: TrialRow) -> None:
+        """A configuration is predicted over the budget and not launched."""
+
+
+class TruthfulSearch(Searcher):
+    """Draws configurations that fit the budget, and keeps the study.
 
     Args:
         space: the search space; its ``suggest`` draws by define-by-run.
         sweep: sampler settings.
         folder: the sweep's folder, where the study is kept.
+        budget: which configurations fit.
+        listener: is told of predictions and of configurations that do not fit.
+
+    Attributes:
+        study: the study.
+        is_exhausted: ``sweep.max_draws_per_trial`` configurations in a row did not fit.
     """
 
-    def __init__(self, space: SearchSpace, sweep: SweepConfig, folder: Path) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        super().__init__(
-            space=space.suggest,
-            metric=OBJECTIVE,
-            mode="max",
-            sampler=make_sampler(sweep),
-            study_name=folder.name,
-            storage=open_storage(folder),
-        )
-        self._search_space = space
-        for point in space.points[: sweep.max_trials]:
-            self._ot_study.enqueue_trial(point, skip_if_exists=True)
+    def __init__(
+        self,
+        space: SearchSpace,
+        sweep: SweepConfig,
+        folder: Path,
+        budget: MemoryBudget | None = None,
+        listener: SearchListener | None = None,
+    ) -> None:
+        super().__init__()
+        self._space, self._sweep = space, sweep
+        self._budget = budget or MemoryBudget()
+        self._listener = listener
+        self.study = create_study(folder, sweep, make_sampler(sweep, space, self._budget))
+        for position, point in enumerate(space.points[: sweep.max_trials]):
+            self.study.enqueue_trial(point, user_attrs={"point": position + 1})
+        self._open: dict[str, optuna.Trial] = {}
         self._last_results: dict[str, dict[str, Any]] = {}
+        self._num_misses = 0
+        self.is_exhausted = False
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """A trial's number and parameters, as Tune's trial configuration."""
-        if trial_id not in self._ot_trials:
-            self._ot_trials[trial_id] = self._ot_study.ask()
-        ot_trial = self._ot_trials[trial_id]
-        return {"number": ot_trial.number, "params": self._search_space.suggest(ot_trial)}
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next configuration that fits, as Tune's trial configuration: number and parameters.
+
+        None after some seconds without one: Tune asks again once it has looked at its trials.
+        """
+        started_s = time.monotonic()
+        while self._num_misses < self._sweep.max_draws_per_trial:
+            trial = self.study.ask()
+            params = self._space.suggest(trial)
+            if self._listener is not None and self._budget.can_predict:
+                self._listener.on_predict(trial.number)
+            prediction = self._budget.predict(self._space, params)
+            _note(trial, prediction)
+            if self._budget.fits(prediction):
+                self._num_misses = 0
+                self._open[trial_id] = trial
+                return {"number": trial.number, "params": params}
+            self._num_misses += 1
+            self._tell(trial, "infeasible", {})
+            if self._listener is not None:
+                row = TrialRow(trial.number, params, "infeasible", dict(trial.user_attrs))
+                self._listener.on_infeasible(row)
+            if time.monotonic() - started_s > _MAX_SEARCH_S:
+                return None
+        self.is_exhausted = True
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Report an epoch's value."""
-        ot_trial = self._ot_trials[trial_id]
-        reported_epoch = self._last_results.get(trial_id, {}).get("epoch", 0)
+        """Note an epoch's value."""
+        trial = self._open[trial_id]
+        last = self._last_results.get(trial_id, {})
         self._last_results[trial_id] = result
         # A trial's end repeats its last epoch, which Optuna would warn about.
-        if OBJECTIVE in result and result["epoch"] > reported_epoch:
-            ot_trial.report(result[OBJECTIVE], int(result["epoch"]))
-            # With every epoch: what a trial has reached must outlive a driver that is killed.
-            ot_trial.set_user_attr(LAST_REPORT, _kept(result))
+        if OBJECTIVE not in result or result["epoch"] <= last.get("epoch", 0):
+            return
+        epoch, value = int(result["epoch"]), result[OBJECTIVE]
+        if self._sweep.objective == "pareto":
+            # Optuna has no intermediate values where there are two objectives.
+            accuracies = {**trial.user_attrs.get("accuracies", {}), str(epoch): value}
+            trial.set_user_attr("accuracies", accuracies)
+        else:
+            trial.report(value, epoch)
+        # With every epoch: what a trial has reached must outlive a driver that is killed.
+        trial.set_user_attr(LAST_REPORT, kept(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell Optuna how the trial ended."""
-        if trial_id in self._completed_trials:
-            return
-        self._completed_trials.add(trial_id)
+        if trial_id not in self._open:
+            return  # Tune may say so twice
         # Tune has no result for a trial whose actor died.
         result = result or self._last_results.get(trial_id, {})
         self.on_trial_result(trial_id, result)
-        ot_trial = self._ot_trials[trial_id]
-        outcome = outcome_of(result, is_error=error)
-        for name, value in {**_kept(result), "outcome": outcome}.items():
-            ot_trial.set_user_attr(name, value)
-        if outcome == "completed":
-            self._ot_study.tell(ot_trial, result[OBJECTIVE])
-        else:
-            # PRUNED takes its value from the reports; FAIL has none.
-            pruned = outcome == "pruned"
-            self._ot_study.tell(ot_trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+        self._tell(self._open.pop(trial_id), outcome_of(result, is_error=error), result)
 
     def close_open_trials(self) -> int:
         """Trials that an interrupt cut off must not stay RUNNING for ever.
@@ -107,46 +149,43 @@ class TruthfulSearch(OptunaSearch):
         Returns:
             How many there were.
         """
-        open_ids = self._ot_trials.keys() - self._completed_trials
-        for trial_id in sorted(open_ids):
-            ot_trial = self._ot_trials[trial_id]
-            ot_trial.set_user_attr("outcome", "interrupted")
-            self._ot_study.tell(ot_trial, state=TrialState.FAIL)
-        return len(open_ids)
+        self._open.clear()
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in running:
+            self._tell(optuna.Trial(self.study, trial._trial_id), "interrupted", {})
+        return len(running)
+
+    def _tell(self, trial: optuna.Trial, outcome: Outcome, result: dict[str, Any]) -> None:
+        for name, value in {**kept(result), "outcome": outcome}.items():
+            trial.set_user_attr(name, value)
+        figures = trial.user_attrs
+        if outcome in ("error", "interrupted"):
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        over_gib = self._budget.violation_gib(outcome, figures)
+        if over_gib is not None:
+            trial.set_constraint(CONSTRAINT, over_gib)
+        values = [figures[name] for name in objectives(self._sweep) if name in figures]
+        is_pareto = self._sweep.objective == "pareto"
+        has_values = len(values) == len(self.study.directions)
+        if has_values and (outcome == "completed" or (outcome == "pruned" and is_pareto)):
+            self.study.tell(trial, values)
+        else:
+            # PRUNED takes its value from the reports.
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study in the sweep's folder is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its settings with the searcher in them; who watches stays here.
+        return {**self.__dict__, "_listener": None}
 
 
-def _kept(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: result[name] for name in _KEPT if name in result}
-
-
-def outcome_of(result: dict[str, Any], *, is_error: bool) -> Outcome:
-    """How a trial ended, from its last result."""
-    if is_error or result.get("outcome") == "error":
-        return "error"
-    value = result.get(OBJECTIVE)
-    if value is None or not math.isfinite(value):
-        return "error"
-    if result.get("outcome") == "completed" or result["epoch"] >= result["max_epochs"]:
-        return "completed"
-    return "pruned"
-
-
-def make_sampler(sweep: SweepConfig) -> BaseSampler:
-    """Optuna's sampler by name; the same seed gives the same suggestions."""
-    if sweep.sampler == "random":
-        return RandomSampler(seed=sweep.seed)
-    with warnings.catch_warnings():
-        # multivariate, group and constant_liar are "experimental" by name only.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(
-            seed=sweep.seed,
-            n_startup_trials=sweep.num_startup_trials,
-            multivariate=True,
-            group=True,  # conditional spaces: model each branch on its own
-            constant_liar=True,  # several trials run at a time
-        )
-
-
-def open_storage(folder: Path) -> JournalStorage:
-    """The sweep's durable study: an append-only journal, safe on NFS."""
-    return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+def _note(trial: optuna.Trial, prediction: Prediction | None) -> None:
+    if prediction is not None:
+        trial.set_user_attr(PREDICTED_MEMORY, prediction.train_peak_gib)
+        trial.set_user_attr(INFERENCE_MEMORY, prediction.inference_peak_gib)

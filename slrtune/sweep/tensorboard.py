@@ -25,6 +25,7 @@ _COMPARED = {
     "best_val_top1": "best val top-1",
     "best_val_top5": "top-5 there",
     "peak_memory_gib": "peak memory (GiB)",
+    "predicted_memory_gib": "predicted (GiB)",
     "clips_per_s": "clips/s",
 }
 _SCALARS = (
@@ -36,6 +37,7 @@ _SCALARS = (
 _STATUS = {
     "completed": api_pb2.STATUS_SUCCESS,
     "pruned": api_pb2.STATUS_SUCCESS,
+    "oom": api_pb2.STATUS_FAILURE,
     "error": api_pb2.STATUS_FAILURE,
     "interrupted": api_pb2.STATUS_UNKNOWN,
 }
@@ -103,6 +105,9 @@ class TensorBoardWatcher:
         if writer is not None:
             writer.add(_session_end(_STATUS[row.state]))
             writer.close()
+
+    def on_infeasible(self, row: TrialRow) -> None:
+        """Nothing: it has no curves."""
 
     def on_tick(self, board: SweepBoard) -> None:
         """Nothing: what is written is flushed at once."""

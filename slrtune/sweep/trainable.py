@@ -11,6 +11,7 @@ from slrtune.cluster.exchange import Event, Task
 from slrtune.cluster.worker_groups import TrialClient
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import SearchSpace
+from slrtune.sweep.outcomes import MEMORY
 
 TRIAL_FOLDER = "trial_{number:03d}"
 
@@ -57,8 +58,8 @@ class WarmTrial(tune.Trainable):
                 return dict(self._figures)
             event = self._next_report()
         self._figures |= event.payload
-        outcome = "completed" if event.kind == "finished" else "error"
-        return {**self._figures, "outcome": outcome, "done": True}
+        # A failure brings its own outcome.
+        return {"outcome": "completed", **self._figures, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial's own checkpoints lie in its folder."""
@@ -94,4 +95,9 @@ class WarmTrial(tune.Trainable):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")
         first_line = error["message"].splitlines()[0]
-        return Event("failed", {"error": f"{error['error_type']}: {first_line}"})
+        figures = {"error": f"{error['error_type']}: {first_line}", "outcome": "error"}
+        if error["is_out_of_memory"]:
+            figures["outcome"] = "oom"
+            if error["peak_gib"] is not None:
+                figures[MEMORY] = max(error["peak_gib"], self._figures.get(MEMORY, 0.0))
+        return Event("failed", figures)

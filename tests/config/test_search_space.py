@@ -239,3 +239,63 @@ def test_a_point_s_values_must_go_together(tmp_path: Path) -> None:
     )
     found = mistakes_of(tmp_path, text)
     assert [m.split(" must")[0] for m in found] == ["space.yaml:5: training.warmup_epochs"]
+
+
+_BOUNDED = (
+    "parameters:\n"
+    "  training.encoder_learning_rate: {low: 1e-5, high: training.learning_rate, log: true}\n"
+    "  training.learning_rate: {low: 1e-4, high: 1e-2, log: true}\n"
+    "  training.max_epochs: {low: 10, high: 40, step: 5}\n"
+    "  training.patience: {low: 2, high: training.max_epochs, step: 4}\n"
+)
+
+
+def test_a_bound_can_be_the_value_of_another_key(tmp_path: Path) -> None:
+    space = load(tmp_path, _BOUNDED)
+    draw = RandomSuggester(seed=2)
+    drawn = [space.suggest(draw) for _ in range(300)]
+    rates = [(p["training.encoder_learning_rate"], p["training.learning_rate"]) for p in drawn]
+    assert all(low <= high for low, high in rates)
+    assert any(low == high for low, high in rates)
+    assert any(low < high for low, high in rates)
+    for params in drawn:
+        patience, epochs = params["training.patience"], params["training.max_epochs"]
+        assert isinstance(patience, int)
+        assert patience <= epochs
+        assert (patience - 2) % 4 == 0
+
+
+def test_a_bound_follows_a_key_that_is_not_searched(tmp_path: Path) -> None:
+    space = load(tmp_path, _BOUNDED, **{"training.max_epochs": 11})
+    draw = RandomSuggester(seed=2)
+    assert {space.suggest(draw)["training.patience"] for _ in range(60)} == {2, 6, 10}
+
+
+@pytest.mark.parametrize(
+    ("spec", "rule"),
+    [
+        ("training.patience: {low: 1, high: training.epochs}", "did you mean training.max_epochs"),
+        ("training.patience: {low: 1, high: training.patience}", "cannot be its own bound"),
+        ("training.patience: {low: 1, high: model.name}", "which is 'cnn_transformer' and no"),
+        ("training.patience: {low: 1, high: training.encoder_learning_rate}", "which is None"),
+        ("training.patience: {low: 30, high: training.max_epochs}", "low < high in every"),
+        ("training.learning_rate: {low: data.val_fraction, high: 1.0, log: true}", "low > 0"),
+    ],
+)
+def test_a_bad_bound_is_told_at_its_line(tmp_path: Path, spec: str, rule: str) -> None:
+    found = mistakes_of(tmp_path, f"parameters:\n  {spec}\n")
+    assert len(found) == 1, found
+    assert found[0].startswith("space.yaml:2: training.")
+    assert rule in found[0]
+
+
+@pytest.mark.parametrize(
+    ("point", "rule"),
+    [
+        ("{training.patience: 6}", "is bounded by training.max_epochs, which this point lacks"),
+        ("{training.patience: 18, training.max_epochs: 15}", "here 14, but is 18"),
+    ],
+)
+def test_a_point_keeps_to_its_own_bounds(tmp_path: Path, point: str, rule: str) -> None:
+    found = mistakes_of(tmp_path, f"{_BOUNDED}points:\n  - {point}\n")
+    assert [rule in mistake for mistake in found] == [True], found

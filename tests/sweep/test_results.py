@@ -13,7 +13,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.validate import load_experiment
 from slrtune.sweep.results import read_results, write_best
-from slrtune.sweep.searcher import open_storage
+from slrtune.sweep.study import open_storage
 from tests.cli_process import run_slrtune
 
 

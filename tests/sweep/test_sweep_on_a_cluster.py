@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from slrtune.sweep.searcher import open_storage
+from slrtune.sweep.study import open_storage
 from tests.cli_process import run_slrtune
 from tests.sweep.test_sweep_on_ray import write_space
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from slrtune.config.validate import load_experiment
 from slrtune.sweep.results import read_results
-from slrtune.sweep.searcher import open_storage
+from slrtune.sweep.study import open_storage
 from tests.cli_process import SlrtuneProcess, run_slrtune
 
 pytestmark = pytest.mark.ray

@@ -1,0 +1,46 @@
+"""How trials end, and which of their figures the study keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+Outcome = Literal["completed", "pruned", "oom", "infeasible", "error", "interrupted"]
+"""completed: trained to its own end. pruned: stopped by the scheduler. oom: did not fit the memory
+that there was. infeasible: predicted over the memory budget and never launched. error: a mistake of
+the user or a bug. interrupted: cut off by Ctrl-C or a kill."""
+
+OBJECTIVE = "best_val_top1"
+MEMORY = "peak_memory_gib"
+PREDICTED_MEMORY = "predicted_memory_gib"
+INFERENCE_MEMORY = "inference_memory_gib"
+
+# User attribute with a trial's figures so far; at its end they become attributes of their own.
+LAST_REPORT = "last_report"
+# User attribute of a trial of another sweep, which is there for the sampler only: its folder.
+WARM_START_FROM = "warm_start_from"
+
+_KEPT = (
+    "epoch", "max_epochs", OBJECTIVE, "best_val_top5", "best_val_loss", MEMORY, "peak_reserved_gib",
+    PREDICTED_MEMORY, INFERENCE_MEMORY, "micro_batch_size", "clips_per_s", "total_s",
+    "num_parameters", "outcome", "error",
+)  # fmt: skip
+
+
+def kept(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a report that the study keeps."""
+    return {name: result[name] for name in _KEPT if name in result}
+
+
+def outcome_of(result: dict[str, Any], *, is_error: bool) -> Outcome:
+    """How a launched trial ended, from its last result."""
+    if result.get("outcome") == "oom":
+        return "oom"
+    if is_error or result.get("outcome") == "error":
+        return "error"
+    value = result.get(OBJECTIVE)
+    if value is None or not math.isfinite(value):
+        return "error"
+    if result.get("outcome") == "completed" or result["epoch"] >= result["max_epochs"]:
+        return "completed"
+    return "pruned"
