@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from slrtune.cli import data, results, sweep, train
+from slrtune.cli import data, plan, results, sweep, train
 from slrtune.config.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("sweep")(sweep.sweep)
 app.command("train")(train.train)
 app.command("results")(results.results)
+app.command("plan")(plan.plan)
 app.command("check")(sweep.check)
 app.command("config")(results.config)
 app.add_typer(data.app, name="data")
