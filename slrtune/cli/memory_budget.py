@@ -25,7 +25,7 @@ def memory_budget(
         if gpu is None:
             return MemoryBudget()  # trials on CPUs share the machine's memory
         budget_gib = gpu.memory_gib * min(1.0, gpus_per_worker)
-    from slrtune.memory import MemoryPredictor  # type: ignore[import-untyped]
+    from slrtune.memory import MemoryPredictor
 
     device = gpu.name if gpu is not None else "cpu"
     return MemoryBudget(

@@ -25,14 +25,15 @@ ExperimentOption = Annotated[
         "Default: the one that the search space names.",
     ),
 ]
+TrialsOption = Annotated[
+    int | None, typer.Option("--trials", "-n", min=1, help="Configurations to try.")
+]
 
 
 def sweep(
     search_space: SpaceArgument = None,
     experiment: ExperimentOption = None,
-    trials: Annotated[
-        int | None, typer.Option("--trials", "-n", min=1, help="Configurations to try.")
-    ] = None,
+    trials: TrialsOption = None,
     overrides: SetOption = None,
     name: Annotated[
         str | None, typer.Option(help="The sweep's name. Default: search space and time.")

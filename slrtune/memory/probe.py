@@ -25,11 +25,13 @@ class Probe:
         peak_gib: ``peak_memory_gib`` of training.
         inference_peak_gib: the same of a forward pass of one clip.
         step_s: seconds of the last optimizer step, data loading left out.
+        inference_s: seconds of the forward pass of that one clip.
     """
 
     peak_gib: float
     inference_peak_gib: float
     step_s: float
+    inference_s: float
 
 
 def probe(
@@ -64,8 +66,10 @@ def probe(
         memory = PeakMemory(model, device)
         with torch.inference_mode(), memory.measuring(), precision.autocast(is_inference=True):
             clip = next(iter(_RandomClips(experiment, 1, 1, num_classes))).to(device)
-            model(normalize_frames(clip.frames))
-        return Probe(peak_gib, memory.peak_gib, step_s)
+            started_s = time.perf_counter()
+            model(normalize_frames(clip.frames)).cpu()  # waits for the GPU
+            inference_s = time.perf_counter() - started_s
+        return Probe(peak_gib, memory.peak_gib, step_s, inference_s)
 
 
 class _RandomClips:

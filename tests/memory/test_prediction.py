@@ -91,7 +91,7 @@ def test_a_gpu_is_known_by_its_name(name, expected):
 
 
 def test_an_unknown_device_is_named_with_the_known_ones(tmp_path: Path):
-    with pytest.raises(UserError, match="must be one of cpu, cuda, T4.*but is 'TPU'"):
+    with pytest.raises(UserError, match=r"must be one of cpu, cuda, T4.*but is 'TPU'"):
         MemoryPredictor("TPU", NUM_CLASSES)
 
 

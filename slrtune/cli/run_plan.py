@@ -1,0 +1,132 @@
+"""A plan from the user's side: what of a space fits, what is dropped and why, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from slrtune.cli.console import duration, number, params_text, percent, progress_bar, say, table
+from slrtune.cli.prepare import prepare
+from slrtune.config.search_space import SearchSpace
+from slrtune.memory import MemoryPredictor, device_type, this_device
+from slrtune.memory.micro_batch import budget_of
+from slrtune.report.memory_figure import write_memory_figure
+from slrtune.sweep.forecast import Draw, MemoryForecast, forecast_memory
+from slrtune.sweep.memory_map import map_memory
+from slrtune.sweep.time_forecast import TimeForecast, forecast_time
+
+_MAX_SHOWN = 5
+_MAX_REASONS = 8
+
+
+def run(space: SearchSpace, gpu: str | None, num_draws: int, use_probe: bool, out: Path) -> None:
+    """Predict, draw, print."""
+    base = space.base
+    here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_type(gpu) if gpu else this_device()
+    prepared = prepare(base.data)
+    num_classes = len(prepared.glosses)
+    predictor = MemoryPredictor(device, num_classes, base.resources.workers_per_trial)
+    budget_gib: float | None = budget_of(base, device)
+    if budget_gib == float("inf"):
+        budget_gib = None
+    with progress_bar() as show:
+        forecast = forecast_memory(
+            space, predictor, budget_gib, num_draws,
+            lambda done, total: show("predicting memory", done, total),
+        )  # fmt: skip
+        maps = map_memory(
+            space, predictor, lambda done, total: show("drawing the memory map", done, total)
+        )
+    _print_memory(forecast, device.name)
+    _print_reasons(forecast)
+    limit = f"; budget {budget_gib:.3g} GiB: ✗ is over it" if budget_gib else ""
+    write_memory_figure(out, maps, budget_gib, f"Predicted peak memory (GiB), {device.name}{limit}")
+    say(f"Memory over micro-batch, chunks and depth: {out}")
+    fitting = [draw for draw in forecast.draws if not forecast.is_over(draw)]
+    if not fitting:
+        say("Nothing fits: raise the budget, or widen the space to smaller values", style="red")
+        raise SystemExit(1)
+    if use_probe:
+        splits = prepared.coverage.splits
+        times = forecast_time(
+            fitting,
+            num_classes,
+            splits[base.data.train_split].usable,
+            splits[base.data.val_split].usable,
+            here,
+            lambda what: say(f"{what} …"),
+        )
+        _print_times(times, here)
+
+
+def _print_memory(forecast: MemoryForecast, device: str) -> None:
+    peaks = sorted(draw.peak_gib for draw in forecast.draws)
+    middle = peaks[len(peaks) // 2]
+    say(
+        f"{len(peaks)} draws on {device}: predicted peak {number(peaks[0])} to "
+        f"{number(peaks[-1])} GiB, median {number(middle)} GiB"
+    )
+    if forecast.budget_gib is None:
+        say("No memory budget: --budget-gib 8, or resources.memory_budget_gib, would set one")
+        return
+    num_fitting = len(peaks) - len(forecast.over)
+    say(
+        f"{percent(forecast.share_fitting)} fit the budget of {number(forecast.budget_gib)} GiB "
+        f"({num_fitting} of {len(peaks)}); a sweep would not launch the others",
+        style="bold green" if num_fitting else "bold red",
+    )
+
+
+def _print_reasons(forecast: MemoryForecast) -> None:
+    if not forecast.over:
+        return
+    rows = [
+        (share.key, share.values, str(share.num_draws), percent(share.share_over))
+        for share in forecast.reasons()[:_MAX_REASONS]
+    ]
+    if rows:
+        table("What drives draws over the budget", ("parameter", "value", "draws", "over"), rows)
+    _print_draws("The largest that would be dropped", forecast.over)
+
+
+def _print_draws(title: str, draws: Sequence[Draw]) -> None:
+    largest = sorted(draws, key=lambda draw: -draw.peak_gib)[:_MAX_SHOWN]
+    rows = [
+        (
+            number(draw.peak_gib),
+            ", ".join(f"{name} {number(gib)}" for name, gib in _main_parts(draw)),
+            params_text(draw.params),
+        )
+        for draw in largest
+    ]
+    table(title, ("GiB", "mostly", "parameters"), rows)
+
+
+def _main_parts(draw: Draw) -> list[tuple[str, float]]:
+    return sorted(draw.parts.items(), key=lambda part: -part[1])[:2]
+
+
+def _print_times(times: TimeForecast, device: torch.device) -> None:
+    rows = [
+        (
+            family.family,
+            percent(family.share),
+            number(1e3 * family.train_s_per_clip, 1),
+            number(1e3 * family.val_s_per_clip, 1),
+            number(family.tflops_per_clip, 3),
+            duration(family.trial_s),
+        )
+        for family in times.families
+    ]
+    columns = ("model", "share", "train ms/clip", "val ms/clip", "TFLOP/clip", "mean trial")
+    table("Timed on this machine", columns, rows)
+    unit = "GPU-hours" if device.type == "cuda" else "worker-hours on this CPU"
+    say(
+        f"Expected: {times.num_trials} trials x {duration(times.trial_s)} "
+        f"= {number(times.device_hours)} {unit}, early stopping included; "
+        "waiting for data is not",
+        style="bold",
+    )

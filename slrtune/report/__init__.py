@@ -1,0 +1,1 @@
+"""What a study or a plan shows: figures and documents."""
