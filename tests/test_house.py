@@ -22,7 +22,7 @@ _DOORS = {
     "rich": ("cli/console.py",),
     "typer": ("cli/",),
     "decord": ("data/video.py",),
-    "matplotlib": ("deploy/confusion_figure.py",),
+    "matplotlib": ("deploy/confusion_figure.py", "report/"),
     "av": ("data/video.py", "data/synth/"),
 }
 

@@ -64,6 +64,6 @@ class ResourcesConfig(Settings):
     """GPUs per worker; null = 1 where the cluster has GPUs, else 0."""
     memory_budget_gib: Annotated[float, Field(gt=0.0)] | Literal["auto"] | None = "auto"
     """What one worker may take of its GPU, CUDA context included, and cannot exceed; a sweep does
-    not launch what is predicted to need more. auto = what is free on the smallest GPU (its share where
-    workers share a GPU), no limit on CPU. A number limits on CPU the tensors of a training step.
-    null = no limit."""
+    not launch what is predicted to need more. auto = what is free on the smallest GPU (its share
+    where workers share a GPU), no limit on CPU. A number limits on CPU the tensors of a training
+    step. null = no limit."""

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture; the one module that imports matplotlib."""
+"""The confusion matrix as a picture."""
 
 from __future__ import annotations
 

@@ -51,12 +51,13 @@ def _draw(axes: Any, memory_map: MemoryMap, column: int, budget_gib: float | Non
     axes.imshow(shades, cmap=colours, vmin=0.0, vmax=top, aspect="auto", alpha=0.85)
     for y, line in enumerate(cells):
         for x, value in enumerate(line):
-            is_over = budget_gib is not None and value is not None and value > budget_gib
+            times_budget = value / budget_gib if value is not None and budget_gib else 0.0
+            is_over = times_budget > 1.0
             text = "–" if value is None else f"{value:.3g}"
             axes.text(
                 x, y, f"{text} ✗" if is_over else text, ha="center", va="center", fontsize=8.5,
                 fontweight="bold" if is_over else "normal",
-                color="white" if is_over and value > _DARK * budget_gib else "black",
+                color="white" if times_budget > _DARK else "black",
             )  # fmt: skip
     axes.set_xticks(range(len(memory_map.micro_batches)), memory_map.micro_batches)
     labels = ["all" if chunk is None else str(chunk) for chunk in memory_map.chunks]
