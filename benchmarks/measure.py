@@ -22,12 +22,14 @@ class StepCost:
 
     Attributes:
         step_s: median seconds.
+        step_cpu_s: median CPU seconds of all threads; what else runs on the machine is not in it.
         activation_gib: highest memory of a step beyond what lasts (weights, optimizer state,
             batch): activations, and those gradients that exist at that moment.
         peak_gib: highest memory of a step, everything included.
     """
 
     step_s: float
+    step_cpu_s: float
     activation_gib: float
     peak_gib: float
 
@@ -82,24 +84,33 @@ def compare(steps: Mapping[str, TrainingStep], num_rounds: int) -> dict[str, Ste
         step()
         memory[name] = peak_gib_of(step, step.lasting(), step.frames.device)
     device = next(iter(steps.values())).frames.device
-    seconds = take_turns(steps, num_rounds, device)
-    return {name: StepCost(statistics.median(seconds[name]), *memory[name]) for name in steps}
+    times = take_turns(steps, num_rounds, device)
+    return {
+        name: StepCost(
+            statistics.median(wall_s for wall_s, _ in times[name]),
+            statistics.median(cpu_s for _, cpu_s in times[name]),
+            *memory[name],
+        )
+        for name in steps
+    }
 
 
 def take_turns(
     actions: Mapping[str, Callable[[], object]], num_rounds: int, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds of each action in each round; what else runs on the machine meets all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in actions}
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds and CPU seconds of each action in each round: other load meets all alike."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
     for _ in range(num_rounds):
         for name, action in actions.items():
             gc.collect()
             _wait_for(device)
-            started_s = time.perf_counter()
+            started_s, started_cpu_s = time.perf_counter(), time.process_time()
             action()
             _wait_for(device)
-            seconds[name].append(time.perf_counter() - started_s)
-    return seconds
+            times[name].append(
+                (time.perf_counter() - started_s, time.process_time() - started_cpu_s)
+            )
+    return times
 
 
 def peak_gib_of(

@@ -140,6 +140,7 @@ def _side_by_side(
             "model": name,
             "clips_per_s": round(arguments.batch / cost.step_s, 4),
             "speed_ratio": round(base.step_s / cost.step_s, 3),
+            "cpu_ratio": round(base.step_cpu_s / cost.step_cpu_s, 3),
             "activation_ratio": round(cost.activation_gib / base.activation_gib, 3),
             **{key: round(value, 3) for key, value in dataclasses.asdict(cost).items()},
         }
@@ -193,8 +194,8 @@ def _attention_rows(inputs: Sequence[Tensor], num_rounds: int, device: torch.dev
 
     actions = {name: action(variant) for name, variant in variants.items()}
     peaks = {name: peak_gib_of(run, list(inputs), device)[0] for name, run in actions.items()}
-    seconds = take_turns({str(name): run for name, run in actions.items()}, num_rounds, device)
-    medians = {name: statistics.median(seconds[str(name)]) for name in actions}
+    times = take_turns({str(name): run for name, run in actions.items()}, num_rounds, device)
+    medians = {name: statistics.median(s for s, _ in times[str(name)]) for name in actions}
     base = ("plain", None)
     return [
         {

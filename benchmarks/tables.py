@@ -49,7 +49,8 @@ def write_tables() -> Path:
 _MODEL_COLUMNS = {
     "model": "model",
     "clips_per_s": "clips/s",
-    "speed_ratio": "speed",
+    "speed_ratio": "speed, ratio",
+    "cpu_ratio": "CPU time, ratio",
     "activation_gib": "activations (GiB)",
     "activation_ratio": "activations, ratio",
     "peak_gib": "peak (GiB)",

@@ -28,9 +28,9 @@ def test_peak_is_what_an_action_holds_at_once() -> None:
 def test_contenders_take_turns() -> None:
     order: list[str] = []
     actions = {name: (lambda name=name: order.append(name)) for name in ("a", "b")}
-    seconds = take_turns(actions, 2, torch.device("cpu"))
+    times = take_turns(actions, 2, torch.device("cpu"))
     assert order == ["a", "b", "a", "b"]
-    assert all(len(times) == 2 for times in seconds.values())
+    assert all(len(turns) == 2 for turns in times.values())
 
 
 def test_a_wider_network_holds_more_activations() -> None:
