@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from slrtune.cluster.gpus import smallest_gpu
+from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import ResourcesConfig
 from slrtune.sweep.constraints import MemoryBudget
+from slrtune.sweep.packing import packed
 
 
 def memory_budget(
@@ -31,3 +33,13 @@ def memory_budget(
     return MemoryBudget(
         budget_gib, MemoryPredictor(device, num_classes, resources.workers_per_trial)
     )
+
+
+def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
+    """The space with ``resources.gpu_packing`` worked out on the connected cluster."""
+    resources = space.base.resources
+    is_wanted = resources.gpu_packing == "auto" and resources.gpus_per_worker is None
+    gpu = smallest_gpu() if is_wanted else None
+    if gpu is None:
+        return space
+    return packed(space, memory_budget(resources, 1.0, num_classes), gpu.memory_gib)

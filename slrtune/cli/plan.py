@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from slrtune.cli.options import SetOption
-from slrtune.cli.sweep import ExperimentOption, SpaceArgument, TrialsOption
+from slrtune.cli.sweep import BudgetOption, ExperimentOption, SpaceArgument, TrialsOption
 
 
 def plan(
@@ -19,18 +19,11 @@ def plan(
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="GPU type to predict for, such as H100, A100, T4, or `cuda` or `cpu`. "
+            help="GPU type to predict for, such as H100, A100-80GB or T4, or `cuda` or `cpu`. "
             "Default: this machine's GPU, else its CPU."
         ),
     ] = None,
-    budget_gib: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            help="Memory budget per worker. Default: resources.memory_budget_gib of the "
-            "experiment, else what the named GPU has.",
-        ),
-    ] = None,
+    memory_budget_gib: BudgetOption = None,
     draws: Annotated[
         int, typer.Option(min=10, max=10_000, help="Configurations to draw from the space.")
     ] = 200,
@@ -54,7 +47,9 @@ def plan(
 
     output_file("--out", out)
     of_trials = [] if trials is None else [f"sweep.max_trials={trials}"]
-    of_budget = [] if budget_gib is None else [f"resources.memory_budget_gib={budget_gib}"]
+    of_budget = (
+        [] if memory_budget_gib is None else [f"resources.memory_budget_gib={memory_budget_gib}"]
+    )
     values = read_overrides([*(overrides or []), *of_trials, *of_budget])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
     run(load_search_space(path, experiment, values), gpu, draws, probe, out)

@@ -70,7 +70,7 @@ def _print_memory(forecast: MemoryForecast, device: str) -> None:
         f"{number(peaks[-1])} GiB, median {number(middle)} GiB"
     )
     if forecast.budget_gib is None:
-        say("No memory budget: --budget-gib 8, or resources.memory_budget_gib, would set one")
+        say("No memory budget: --memory-budget-gib 8 would set one")
         return
     num_fitting = len(peaks) - len(forecast.over)
     say(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slrtune.cli.console import LiveSweep, say
 from slrtune.cli.folders import run_folder, sweep_folder
-from slrtune.cli.memory_budget import memory_budget
+from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
 from slrtune.cluster.resources import cluster_nodes, share_cluster
@@ -64,6 +64,7 @@ def _plan(
     earlier: Path | None,
 ) -> SweepPlan:
     """What is run on the connected cluster; makes the sweep's folder and records the plan there."""
+    space = packed_space(space, num_glosses)
     sweep, resources = space.base.sweep, space.base.resources
     # More groups than trials would only cost their start.
     limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
@@ -95,7 +96,7 @@ def _say_how(plan: SweepPlan) -> None:
     share = plan.share
     per_trial = f"{share.num_workers} worker(s) x {share.cpus_per_worker:g} CPU"
     if share.gpus_per_worker:
-        per_trial += f" + {share.gpus_per_worker:g} GPU"
+        per_trial += f" + {share.gpus_per_worker:.3g} GPU"
     rungs = asha_rungs(plan.sweep, plan.space.max_epochs)
     judged = f"; ASHA judges after epochs {', '.join(map(str, rungs))}" if rungs else ""
     say(f"{share.num_concurrent} trial(s) at a time, {per_trial} each{judged}")

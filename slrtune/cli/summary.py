@@ -72,6 +72,12 @@ def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None
             "row were over the budget; raise it, or give the space smaller configurations",
             style="yellow",
         )
+    if board is not None and board.is_out_of_hours:
+        say(
+            "The sweep ended before all its trials: another one was not expected to keep to "
+            f"{results.base.sweep.max_gpu_hours:g} GPU-hours",
+            style="yellow",
+        )
     for row in rows:
         error = row.metrics.get("error", "unknown")
         if row.state == "oom":

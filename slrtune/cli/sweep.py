@@ -28,12 +28,26 @@ ExperimentOption = Annotated[
 TrialsOption = Annotated[
     int | None, typer.Option("--trials", "-n", min=1, help="Configurations to try.")
 ]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-budget-gib",
+        min=0.01,
+        help="Memory per worker; what is predicted over it is not launched. "
+        "Default: all of the smallest GPU.",
+    ),
+]
 
 
 def sweep(
     search_space: SpaceArgument = None,
     experiment: ExperimentOption = None,
     trials: TrialsOption = None,
+    memory_budget_gib: BudgetOption = None,
+    max_gpu_hours: Annotated[
+        float | None,
+        typer.Option(min=0.0001, help="Launch no trial that would end beyond this. Default: any."),
+    ] = None,
     overrides: SetOption = None,
     name: Annotated[
         str | None, typer.Option(help="The sweep's name. Default: search space and time.")
@@ -63,8 +77,13 @@ def sweep(
     from slrtune.config.overrides import read_overrides
     from slrtune.config.search_space_file import load_search_space
 
-    of_trials = [] if trials is None else [f"sweep.max_trials={trials}"]
-    values = read_overrides([*(overrides or []), *of_trials])
+    options = {
+        "sweep.max_trials": trials,
+        "sweep.max_gpu_hours": max_gpu_hours,
+        "resources.memory_budget_gib": memory_budget_gib,
+    }
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    values = read_overrides([*(overrides or []), *given])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
     run(load_search_space(path, experiment, values), name, address, isolate_trials, warm_start)
 

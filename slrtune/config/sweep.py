@@ -27,6 +27,9 @@ class SweepConfig(Settings):
 
     max_trials: int = Field(default=20, ge=1)
     """Configurations to try."""
+    max_gpu_hours: float | None = Field(default=None, gt=0.0)
+    """No trial is launched that is expected to end beyond this many GPU-hours of training (hours of
+    workers where there are no GPUs); running ones end by themselves. null = no limit."""
     scheduler: Literal["asha", "none"] = "asha"
     """asha stops weak trials early; none trains all to the end."""
     asha: ASHAConfig = ASHAConfig()
@@ -62,6 +65,10 @@ class ResourcesConfig(Settings):
     """CPU cores per worker, also its number of threads."""
     gpus_per_worker: float | None = Field(default=None, ge=0.0)
     """GPUs per worker; null = 1 where the cluster has GPUs, else 0."""
+    gpu_packing: Literal["none", "auto"] = "none"
+    """auto = workers share GPUs: each asks for the share that the largest configuration within the
+    budget is predicted to need, the same for the whole sweep, and is held to it. Where the cluster
+    has GPUs and gpus_per_worker is null."""
     memory_budget_gib: Annotated[float, Field(gt=0.0)] | Literal["auto"] | None = "auto"
     """What one worker may take of its GPU, CUDA context included, and cannot exceed; a sweep does
     not launch what is predicted to need more. auto = what is free on the smallest GPU (its share

@@ -66,6 +66,7 @@ class SweepBoard:
         num_infeasible: configurations that were predicted over the budget and not launched.
         smallest_infeasible_gib: the least that any of these was predicted to need.
         activity: what the search does right now, where that takes long; empty = nothing.
+        is_out_of_hours: another trial would not have kept to ``sweep.max_gpu_hours``.
         is_exhausted: the search gave up: nothing that it drew fitted the budget any more.
     """
 
@@ -79,6 +80,7 @@ class SweepBoard:
     smallest_infeasible_gib: float = float("inf")
     activity: str = ""
     is_exhausted: bool = False
+    is_out_of_hours: bool = False
 
     def row(self, number: int, params: dict[str, Any]) -> TrialRow:
         """The trial's row, new where it has none."""

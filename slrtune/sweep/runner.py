@@ -70,7 +70,14 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
         UserError: nothing that was drawn fits the memory budget.
     """
     callback = SweepCallback(board, watchers)
-    searcher = TruthfulSearch(plan.space, plan.sweep, plan.folder, plan.budget, callback)
+    searcher = TruthfulSearch(
+        plan.space,
+        plan.sweep,
+        plan.folder,
+        plan.budget,
+        callback,
+        devices_per_trial=plan.share.num_workers * (plan.share.gpus_per_worker or 1.0),
+    )
     if plan.warm_start is not None:
         searcher.study.add_trials(plan.warm_start.trials)
     try:
@@ -81,6 +88,7 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
     finally:
         num_cut_off = searcher.close_open_trials()
         board.is_exhausted = searcher.is_exhausted
+        board.is_out_of_hours = searcher.is_out_of_hours
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))
     return num_cut_off == 0

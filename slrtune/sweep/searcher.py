@@ -36,6 +36,7 @@ from slrtune.sweep.outcomes import (
     outcome_of,
 )  # fmt: skip
 from slrtune.sweep.sampler import make_sampler
+from slrtune.sweep.spending import Spending
 from slrtune.sweep.study import create_study, objectives
 
 # After this long Tune gets its turn, so that running trials are not kept waiting.
@@ -61,10 +62,12 @@ class TruthfulSearch(Searcher):
         folder: the sweep's folder, where the study is kept.
         budget: which configurations fit.
         listener: is told of predictions and of configurations that do not fit.
+        devices_per_trial: what ``sweep.max_gpu_hours`` counts of a trial.
 
     Attributes:
         study: the study.
         is_exhausted: ``sweep.max_draws_per_trial`` configurations in a row did not fit.
+        is_out_of_hours: another trial would not have kept to ``sweep.max_gpu_hours``.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class TruthfulSearch(Searcher):
         folder: Path,
         budget: MemoryBudget | None = None,
         listener: SearchListener | None = None,
+        devices_per_trial: float = 1.0,
     ) -> None:
         super().__init__()
         self._space, self._sweep = space, sweep
@@ -85,13 +89,17 @@ class TruthfulSearch(Searcher):
         self._open: dict[str, optuna.Trial] = {}
         self._last_results: dict[str, dict[str, Any]] = {}
         self._num_misses = 0
-        self.is_exhausted = False
+        self._spending = Spending(sweep.max_gpu_hours, devices_per_trial)
+        self.is_exhausted = self.is_out_of_hours = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration that fits, as Tune's trial configuration: number and parameters.
 
         None after some seconds without one: Tune asks again once it has looked at its trials.
         """
+        if not self._spending.allows_another():
+            self.is_out_of_hours = True
+            return Searcher.FINISHED
         started_s = time.monotonic()
         while self._num_misses < self._sweep.max_draws_per_trial:
             trial = self.study.ask()
@@ -119,6 +127,7 @@ class TruthfulSearch(Searcher):
         trial = self._open[trial_id]
         last = self._last_results.get(trial_id, {})
         self._last_results[trial_id] = result
+        self._spending.note(trial_id, result.get("total_s", 0.0))
         # A trial's end repeats its last epoch, which Optuna would warn about.
         if OBJECTIVE not in result or result["epoch"] <= last.get("epoch", 0):
             return
@@ -141,6 +150,7 @@ class TruthfulSearch(Searcher):
         # Tune has no result for a trial whose actor died.
         result = result or self._last_results.get(trial_id, {})
         self.on_trial_result(trial_id, result)
+        self._spending.end(trial_id)
         self._tell(self._open.pop(trial_id), outcome_of(result, is_error=error), result)
 
     def close_open_trials(self) -> int:

@@ -1,0 +1,47 @@
+"""How much device time a sweep has used, and whether another trial fits into what is left."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+_S_PER_HOUR = 3600.0
+
+
+@dataclass
+class Spending:
+    """Device-hours of a sweep: seconds that trials trained and validated, times their devices.
+
+    Attributes:
+        max_hours: None = no limit.
+        devices_per_trial: GPUs of a trial; workers where there are no GPUs.
+    """
+
+    max_hours: float | None
+    devices_per_trial: float = 1.0
+    _trial_s: dict[str, float] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)
+
+    def note(self, trial_id: str, trial_s: float) -> None:
+        """A trial has used ``trial_s`` seconds so far."""
+        self._trial_s[trial_id] = trial_s
+
+    def end(self, trial_id: str) -> None:
+        """A trial will use no more."""
+        self._ended.add(trial_id)
+
+    @property
+    def hours(self) -> float:
+        """Used so far."""
+        return sum(self._trial_s.values()) * self.devices_per_trial / _S_PER_HOUR
+
+    def allows_another(self) -> bool:
+        """Whether a mean trial more keeps to the limit once all running ones have ended, too."""
+        if self.max_hours is None:
+            return True
+        ended = [self._trial_s.get(trial_id, 0.0) for trial_id in self._ended]
+        mean_s = statistics.fmean(ended) if ended else 0.0
+        running = [s for trial_id, s in self._trial_s.items() if trial_id not in self._ended]
+        still_s = sum(max(mean_s - seconds, 0.0) for seconds in running) + mean_s
+        expected_hours = self.hours + still_s * self.devices_per_trial / _S_PER_HOUR
+        return expected_hours <= self.max_hours and self.hours < self.max_hours
