@@ -11,10 +11,10 @@ that does not fit dies before its first epoch and is told as Tune tells it:
 - ours: out of memory, a violated constraint; what is predicted over the budget (3 % wrong) is drawn
   again; a stopped trial is PRUNED.
 
-The plain sweep launches a fixed number of trials. The others launch trials for as long as it did, in
-compute; what is counted is how many they launch until one has the plain sweep's best accuracy.
-Beside ours: TPE that reads the constraint without our model of memory, and draws at random that are
-launched only where they are predicted to fit.
+The plain sweep launches a fixed number of trials. The others launch trials for as long as it did,
+in compute; what is counted is how many they launch until one has the plain sweep's best accuracy.
+Beside ours: TPE that reads the constraint without our model of memory, and draws at random that
+are launched only where they are predicted to fit.
 """
 
 from __future__ import annotations

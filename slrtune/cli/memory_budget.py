@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slrtune.cluster.gpus import smallest_gpu
 from slrtune.config.sweep import ResourcesConfig
+from slrtune.memory import MemoryPredictor
 from slrtune.sweep.constraints import MemoryBudget
 
 
@@ -24,10 +25,6 @@ def memory_budget(
     if budget_gib == "auto":
         if gpu is None:
             return MemoryBudget()  # trials on CPUs share the machine's memory
-        budget_gib = gpu.memory_gib * min(1.0, gpus_per_worker)
-    from slrtune.memory import MemoryPredictor  # type: ignore[import-untyped]
-
-    device = gpu.name if gpu is not None else "cpu"
-    return MemoryBudget(
-        budget_gib, MemoryPredictor(device, num_classes, resources.workers_per_trial)
-    )
+        budget_gib = gpu.total_gib * min(1.0, gpus_per_worker)
+    predictor = MemoryPredictor(gpu or "cpu", num_classes, resources.workers_per_trial)
+    return MemoryBudget(budget_gib, predictor)

@@ -37,7 +37,7 @@ class SweepConfig(Settings):
     sampler: Literal["tpe", "random"] = "tpe"
     """Optuna's sampler. tpe also learns which configurations keep to the memory budget."""
     num_startup_trials: int = Field(default=10, ge=1)
-    """Trials that fitted and ended before TPE starts to model; configurations are random until then."""
+    """Trials that fitted and ended before TPE starts to model; random configurations until then."""
     max_draws_per_trial: int = Field(default=100, ge=1)
     """Configurations drawn in a row that are predicted over the memory budget before the search
     gives up."""
@@ -62,7 +62,7 @@ class ResourcesConfig(Settings):
     gpus_per_worker: float | None = Field(default=None, ge=0.0)
     """GPUs per worker; null = 1 where the cluster has GPUs, else 0."""
     memory_budget_gib: Annotated[float, Field(gt=0.0)] | Literal["auto"] | None = "auto"
-    """What one worker may take of its GPU, CUDA context included, and cannot exceed; a sweep does not
-    launch what is predicted to need more. auto = what is free on the smallest GPU (its share where
-    workers share a GPU), no limit on CPU. A number limits on CPU the tensors of a training step.
-    null = no limit."""
+    """What one worker may take of its GPU, CUDA context included, and cannot exceed; a sweep does
+    not launch what is predicted to need more. auto = what is free on the smallest GPU (its share
+    where workers share a GPU), no limit on CPU. A number limits on CPU the tensors of a training
+    step. null = no limit."""
