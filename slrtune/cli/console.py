@@ -136,7 +136,7 @@ class LiveSweep:
 
     def on_infeasible(self, row: TrialRow) -> None:
         """A configuration is predicted over the memory budget."""
-        needed = f"predicted at {number(row.metrics.get('predicted_memory_gib'))} GiB"
+        needed = f"predicted at {number(row.metrics['predicted_need_gib'])} GiB"
         over = f"{needed}, over the budget of {self._board.budget_gib:g} GiB: not launched"
         if "point" in row.metrics:
             say(f"point {row.metrics['point']} ({params_text(row.params)}) is {over}", "yellow")

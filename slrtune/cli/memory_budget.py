@@ -5,6 +5,7 @@ from __future__ import annotations
 from slrtune.cluster.gpus import smallest_gpu
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import ResourcesConfig
+from slrtune.memory import MemoryPredictor
 from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.packing import packed
 
@@ -26,6 +27,7 @@ def memory_budget(
     if budget_gib == "auto":
         if gpu is None:
             return MemoryBudget()  # trials on CPUs share the machine's memory
+<<<<<<< HEAD
         budget_gib = gpu.memory_gib * min(1.0, gpus_per_worker)
     from slrtune.memory import MemoryPredictor
 
@@ -43,3 +45,8 @@ def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
     if gpu is None:
         return space
     return packed(space, memory_budget(resources, 1.0, num_classes), gpu.memory_gib)
+=======
+        budget_gib = gpu.total_gib * min(1.0, gpus_per_worker)
+    predictor = MemoryPredictor(gpu or "cpu", num_classes, resources.workers_per_trial)
+    return MemoryBudget(budget_gib, predictor)
+>>>>>>> search

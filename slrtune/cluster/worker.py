@@ -15,7 +15,7 @@ import ray
 from slrtune.cluster.exchange import Task
 from slrtune.config.errors import UserError
 from slrtune.config.validate import experiment_from_dict
-from slrtune.memory import TrialMemory
+from slrtune.memory import MemoryBudgetError, TrialMemory
 from slrtune.training import distributed
 from slrtune.training.out_of_memory import forget_peak, is_out_of_memory, peak_at_failure_gib
 from slrtune.training.trial import train_trial
@@ -138,12 +138,15 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     is_user_error = isinstance(error, UserError)
     lines = [] if is_user_error else traceback.format_exception(error)
     is_oom = is_out_of_memory(error)
+    peak_gib = peak_at_failure_gib(error) if is_oom else None
+    if isinstance(error, MemoryBudgetError):  # not even a micro-batch of one clip fits
+        is_oom, peak_gib = True, error.predicted_gib
     return {
         "error_type": type(error).__name__,
         "message": str(error) or type(error).__name__,
         "traceback": "".join(lines),
         "is_out_of_memory": is_oom,
-        "peak_gib": peak_at_failure_gib(error) if is_oom else None,
+        "peak_gib": peak_gib,
     }
 
 

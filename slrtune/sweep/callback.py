@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.outcomes import PREDICTED_MEMORY, outcome_of
+from slrtune.sweep.outcomes import PREDICTED_NEED, outcome_of
 
 _logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class SweepCallback(tune.Callback):
         """The searcher's hook."""
         board = self._board
         board.num_infeasible += 1
-        needed_gib = row.metrics[PREDICTED_MEMORY]
+        needed_gib = row.metrics[PREDICTED_NEED]
         board.smallest_infeasible_gib = min(board.smallest_infeasible_gib, needed_gib)
         self._tell(lambda watcher: watcher.on_infeasible(row))
 

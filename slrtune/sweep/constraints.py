@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Params, SearchSpace
-from slrtune.sweep.outcomes import MEMORY, PREDICTED_MEMORY
+from slrtune.sweep.outcomes import MEMORY, PREDICTED_NEED
 
 _logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class MemoryBudget:
             outcome: how it ended.
             figures: its measured peak, where it ran out of memory a lower bound, or its prediction.
         """
-        needed_gib = figures.get(MEMORY, figures.get(PREDICTED_MEMORY))
+        needed_gib = figures.get(MEMORY, figures.get(PREDICTED_NEED))
         over_gib = None
         if self.budget_gib is not None and needed_gib is not None:
             over_gib = needed_gib - self.budget_gib
@@ -107,7 +107,7 @@ class MemoryBudget:
 
     def needed_gib(self, trial: FrozenTrial) -> float | None:
         """What a trial is known to need: as predicted, unless running proved that it needs more."""
-        predicted_gib: float | None = trial.user_attrs.get(PREDICTED_MEMORY)
+        predicted_gib: float | None = trial.user_attrs.get(PREDICTED_NEED)
         if CONSTRAINT not in trial.constraints or self.budget_gib is None:
             return predicted_gib
         told_gib = trial.constraints[CONSTRAINT] + self.budget_gib

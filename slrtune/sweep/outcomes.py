@@ -12,7 +12,8 @@ the user or a bug. interrupted: cut off by Ctrl-C or a kill."""
 
 OBJECTIVE = "best_val_top1"
 MEMORY = "peak_memory_gib"
-PREDICTED_MEMORY = "predicted_memory_gib"
+# What a worker's device must have free, as predicted: more than its peak of tensors on a GPU.
+PREDICTED_NEED = "predicted_need_gib"
 INFERENCE_MEMORY = "inference_memory_gib"
 
 # User attribute with a trial's figures so far; at its end they become attributes of their own.
@@ -22,8 +23,8 @@ WARM_START_FROM = "warm_start_from"
 
 _KEPT = (
     "epoch", "max_epochs", OBJECTIVE, "best_val_top5", "best_val_loss", MEMORY, "peak_reserved_gib",
-    PREDICTED_MEMORY, INFERENCE_MEMORY, "micro_batch_size", "clips_per_s", "total_s",
-    "num_parameters", "outcome", "error",
+    "predicted_memory_gib", PREDICTED_NEED, INFERENCE_MEMORY, "micro_batch_size", "clips_per_s",
+    "total_s", "num_parameters", "outcome", "error",
 )  # fmt: skip
 
 

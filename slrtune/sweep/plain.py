@@ -70,6 +70,7 @@ def torch_trainer(
 def _train_once(config: dict[str, Any]) -> None:
     import torch
 
+    from slrtune.memory import TrialMemory
     from slrtune.training.out_of_memory import is_out_of_memory
     from slrtune.training.trial import train_trial
 
@@ -89,7 +90,7 @@ def _train_once(config: dict[str, Any]) -> None:
         ray.train.report({**last, **read_json(out_of_memory, "outcome", "error")})
         return
     try:
-        train_trial(experiment, folder, report)
+        train_trial(experiment, folder, report, TrialMemory())
     except UserError as error:
         # the same mistake again would be no better: an outcome, not a failure to retry
         ray.train.report({**last, "outcome": "error", "error": f"UserError: {error}"})

@@ -30,7 +30,7 @@ from slrtune.sweep.outcomes import (
     INFERENCE_MEMORY,
     LAST_REPORT,
     OBJECTIVE,
-    PREDICTED_MEMORY,
+    PREDICTED_NEED,
     Outcome,
     kept,
     outcome_of,
@@ -197,5 +197,5 @@ class TruthfulSearch(Searcher):
 
 def _note(trial: optuna.Trial, prediction: Prediction | None) -> None:
     if prediction is not None:
-        trial.set_user_attr(PREDICTED_MEMORY, prediction.train_peak_gib)
+        trial.set_user_attr(PREDICTED_NEED, prediction.train_peak_gib)
         trial.set_user_attr(INFERENCE_MEMORY, prediction.inference_peak_gib)

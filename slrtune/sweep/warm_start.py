@@ -13,7 +13,7 @@ from slrtune.config.search_space import Params, SearchSpace, value_at
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget
 from slrtune.sweep.distributions import distributions_of
-from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, PREDICTED_MEMORY, WARM_START_FROM
+from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, PREDICTED_NEED, WARM_START_FROM
 from slrtune.sweep.results import SweepResults, read_results
 from slrtune.sweep.study import objectives, read_study
 
@@ -94,7 +94,7 @@ def _says_something(row: TrialRow, earlier: SweepResults, budget: MemoryBudget) 
     """What did not fit a smaller budget may fit the present one: nothing is known of it."""
     if row.state not in ("oom", "infeasible"):
         return True
-    needed_gib = row.metrics.get(MEMORY, row.metrics.get(PREDICTED_MEMORY, 0.0))
+    needed_gib = row.metrics.get(MEMORY, row.metrics.get(PREDICTED_NEED, 0.0))
     if budget.budget_gib is None:
         return row.state == "oom" and earlier.budget_gib is None
     is_as_large = earlier.budget_gib is not None and earlier.budget_gib >= budget.budget_gib

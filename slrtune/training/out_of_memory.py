@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from slrtune.training.peak_memory import BudgetExceededError
+
 _BYTES_PER_GIB = 2**30
 # Libraries that allocate on their own say so in words only.
 _WORDS = (
@@ -31,14 +33,13 @@ def peak_at_failure_gib(error: BaseException) -> float | None:
     """What was in use at most when memory ran out: a lower bound of what the trial needs.
 
     Args:
-        error: one with the attribute ``peak_gib`` knows best.
+        error: one that says what was needed knows best.
 
     Returns:
         GiB; None where nobody measured.
     """
-    peak_gib = getattr(error, "peak_gib", None)
-    if peak_gib is not None:
-        return float(peak_gib)
+    if isinstance(error, BudgetExceededError):
+        return error.needed_gib
     if torch.cuda.is_available():
         return torch.cuda.max_memory_reserved() / _BYTES_PER_GIB
     return None

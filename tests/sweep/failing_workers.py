@@ -13,6 +13,7 @@ import torch
 from slrtune.cluster.worker import serve_trials
 from slrtune.training import distributed
 from slrtune.training.engine import Trainer
+from slrtune.training.peak_memory import BudgetExceededError
 
 # A trial of this batch size does not fit; of any other it does.
 TOO_LARGE = 16
@@ -40,9 +41,7 @@ def serve_trials_with_oom(config: dict[str, Any]) -> None:
         if self.config.batch_size == TOO_LARGE and len(self.history) == 1 and is_last_rank:
             ballast = torch.ones(_BALLAST_BYTES // 4)
             ballast.requires_grad_().square().sum().backward()
-            error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            error.peak_gib = 1.5  # type: ignore[attr-defined]
-            raise error
+            raise BudgetExceededError(1.5, 1.0)
         return forward_backward(self, batch)
 
     def noting(self: Trainer, report: Any) -> bool:

@@ -14,6 +14,7 @@ from slrtune.config.overrides import Overrides
 from slrtune.config.search_space_checks import RandomSuggester
 from slrtune.config.search_space_file import load_search_space
 from slrtune.data.prepare import prepare_data
+from slrtune.memory import MemoryPredictor
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.results import read_results
@@ -21,7 +22,6 @@ from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
 from slrtune.sweep.study import read_study
 from tests.cli_process import run_slrtune
 from tests.sweep.test_sweep_on_ray import write_space
-from tests.sweep.traced import TracedPredictor
 
 pytestmark = pytest.mark.ray
 
@@ -40,15 +40,16 @@ _NUM_TRIALS = 40
 def test_a_sweep_of_40_trials_keeps_to_a_budget_that_half_of_its_space_exceeds(
     tmp_path: Path, colors_experiment: Path
 ) -> None:
+    written = Path(write_space(tmp_path, _SPACE))
     settings = {"sweep.max_trials": _NUM_TRIALS, "training.max_epochs": 1}
-    space = load_search_space(
-        Path(write_space(tmp_path, _SPACE)), colors_experiment, Overrides(settings)
-    )
-    num_glosses = len(prepare_data(space.base.data).glosses)
-    predictor = TracedPredictor(num_glosses)
+    space = load_search_space(written, colors_experiment, Overrides(settings))
+    predictor = MemoryPredictor("cpu", len(prepare_data(space.base.data).glosses))
     draw = RandomSuggester(seed=0)
-    drawn = [predictor.predict(space.experiment(space.suggest(draw))) for _ in range(31)]
-    budget_gib = statistics.median(prediction.train_peak_gib for prediction in drawn)
+    needed = [predictor.predict(space.experiment(space.suggest(draw))) for _ in range(31)]
+    budget_gib = statistics.median(prediction.train_peak_gib for prediction in needed)
+    # The workers hold trials to it, too.
+    settings["resources.memory_budget_gib"] = budget_gib
+    space = load_search_space(written, colors_experiment, Overrides(settings))
     folder = tmp_path / "runs" / "s"
     folder.mkdir(parents=True)
     plan = SweepPlan(

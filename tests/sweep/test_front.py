@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from slrtune.cli.main import app
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import write_json
 from slrtune.config.validate import experiment_from_dict
 from slrtune.sweep.board import TrialRow, best_of
 from slrtune.sweep.front import best_of_models, best_within, pareto_front
 from slrtune.sweep.results import SweepResults
-from tests.cli_process import run_slrtune
 from tests.sweep.simulated import SPACE, a_search, an_epoch, run_trials
 
 
@@ -53,7 +55,9 @@ def test_the_best_of_each_model_also_where_the_model_is_not_searched() -> None:
     assert list(only) == ["cnn_transformer"]
 
 
-def test_results_prints_front_sizes_models_and_what_was_not_launched(tmp_path: Path) -> None:
+def test_results_prints_front_sizes_models_and_what_was_not_launched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "runs" / "s"
     search = a_search(folder, 9.0, objective="pareto")
     run_trials(search, 6)
@@ -66,8 +70,8 @@ def test_results_prints_front_sizes_models_and_what_was_not_launched(tmp_path: P
     raw = SPACE.base.model_dump(mode="json") | {"sweep": {"objective": "pareto"}}
     base = experiment_from_dict(raw, "test").model_dump(mode="json")
     write_json(folder / "sweep.json", {"experiment": base, "budget_gib": 9.0})
-    code, output = run_slrtune(["results", "s"], tmp_path)
-    assert code == 0, output
+    app(["results", "s", "--runs-dir", str(folder.parent)], standalone_mode=False)
+    output = capsys.readouterr().out
     assert "7 trials: 6 completed, 1 oom" in output
     if num_infeasible:
         assert f"{num_infeasible} configuration" in output

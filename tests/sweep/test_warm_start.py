@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from slrtune.cli.main import app
+from slrtune.config.errors import UserError
 from slrtune.config.json_file import write_json
 from slrtune.config.search_space import Parameter, SearchSpace
 from slrtune.config.sweep import SweepConfig
@@ -15,7 +17,6 @@ from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget
 from slrtune.sweep.results import read_results
 from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.warm_start import WarmStart, read_warm_start
-from tests.cli_process import run_slrtune
 from tests.sweep.simulated import SPACE, ProductPredictor, a_search, run_trials
 
 _BUDGET_GIB = 4.0
@@ -63,7 +64,9 @@ def test_finished_trials_are_taken_over_as_they_were(earlier: Path) -> None:
         assert bool(trial.intermediate_values) != is_over
 
 
-def test_a_warm_start_changes_suggestions_and_is_no_result(earlier: Path, tmp_path: Path) -> None:
+def test_a_warm_start_changes_suggestions_and_is_no_result(
+    earlier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cold = a_search(tmp_path / "cold", _BUDGET_GIB)
     folder = tmp_path / "runs" / "warm"
     hot = a_warm_search(folder, warm(earlier))
@@ -75,8 +78,8 @@ def test_a_warm_start_changes_suggestions_and_is_no_result(earlier: Path, tmp_pa
     assert results.num_warm == len(warm(earlier).trials)
     own = [row.number for row in results.rows]
     assert min(own) >= results.num_warm
-    code, output = run_slrtune(["results", "warm"], tmp_path)
-    assert code == 0, output
+    app(["results", "warm", "--runs-dir", str(folder.parent)], standalone_mode=False)
+    output = capsys.readouterr().out
     assert "8 trials: " in output
     assert f"started from {results.num_warm} trials of an earlier sweep" in output
 
@@ -131,7 +134,6 @@ def test_a_warm_start_from_no_sweep_is_refused_before_any_work(
     tmp_path: Path, colors_experiment: Path
 ) -> None:
     arguments = ["sweep", "-e", str(colors_experiment), "--warm-start", "nothing"]
-    code, output = run_slrtune(arguments, tmp_path)
-    assert code == 2
-    assert "is not the folder of a sweep" in output
+    with pytest.raises(UserError, match="is not the folder of a sweep"):
+        app([*arguments, "--set", f"runs_dir={tmp_path / 'runs'}"], standalone_mode=False)
     assert not list((tmp_path / "runs").glob("*"))
