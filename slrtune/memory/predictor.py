@@ -107,7 +107,7 @@ class MemoryPredictor:
         structure = self._canonical(Structure.of(experiment), size)
         is_accumulating = experiment.training.batch_size > size * self.num_workers
         name = structure.name("train", is_accumulating)
-        self._depths_seen.setdefault(name, set()).add(structure.depth)
+        self._depths_seen.setdefault(structure.key, set()).add(structure.depth)
 
         def compute() -> StepBytes:
             series = self._series_for(experiment, structure, size, is_accumulating)
@@ -117,7 +117,11 @@ class MemoryPredictor:
             return self._trace(traced, structure, (size,), is_accumulating)[0].worst()
 
         cache_dir = experiment.data.cache_dir
-        return self._answers.get(f"{name} {structure.depth} {size}", cache_dir, compute)
+        step = self._answers.get(f"{name} {structure.depth} {size}", cache_dir, compute)
+        # the trace may have shown that chunks of attention change nothing
+        name = self._canonical(structure, size).name("train", is_accumulating)
+        self._answers.learn(f"{name} {structure.depth} {size}", step)
+        return step
 
     def _inference(self, experiment: Experiment) -> StepBytes:
         structure = self._canonical(Structure.of(experiment), 1)
@@ -152,7 +156,7 @@ class MemoryPredictor:
         if anchors is None or (num_chunks <= _MAX_CHUNKS_TRACED and not is_full):
             return None
         name = structure.name("train", is_accumulating)
-        has_other_depths = len(self._depths_seen[name]) > 1
+        has_other_depths = len(self._depths_seen[structure.key]) > 1
         depths: tuple[int, ...] = (structure.depth,)
         if has_other_depths and structure.depth >= _DEPTH_ANCHORS[0]:
             depths = _DEPTH_ANCHORS
@@ -209,10 +213,11 @@ class MemoryPredictor:
             )
             for size in micro_batches
         ]
-        self._traced_once.add(structure.name("train", is_accumulating))
         longest, chunk = trial.longest_query, structure.attention_chunk_size
         if longest and (chunk is None or longest < chunk):
             self._longest_query[structure.key] = longest
+        for equal in (structure, self._canonical(structure, micro_batches[0])):
+            self._traced_once.add(equal.name("train", is_accumulating))
         return traced
 
     def _fake_trial(self, experiment: Experiment) -> FakeTrial:

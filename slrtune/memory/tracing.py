@@ -8,19 +8,21 @@ or optimizer needs nothing here.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from slrtune.config.data import DataConfig
 from slrtune.config.experiment import Experiment
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.memory.devices import DeviceType
+from slrtune.memory.hollow import HollowMode
 from slrtune.memory.semantics import CudaSemantics, FiniteValues, workspace_bytes
 from slrtune.memory.timeline import Timeline, TimelineTracker
 from slrtune.models import VideoModel, create_model
@@ -49,7 +51,6 @@ class FakeTrial:
         self, experiment: Experiment, device: DeviceType, num_classes: int, num_workers: int
     ) -> None:
         self._data, self._device, self._num_workers = experiment.data, device, num_workers
-        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self.tracker = TimelineTracker(workspace_bytes if device.is_cuda else None)
         config = _traced_config(experiment.training, device)
         self._semantics = CudaSemantics(device) if device.is_cuda else FiniteValues()
@@ -57,7 +58,6 @@ class FakeTrial:
             model = build_model(experiment, num_classes)
         with self._tracing():
             model.to_empty(device=_CPU)
-            _stay_where_it_is(model)
             self._trainer = Trainer(model, _NoClips(), _NoClips(), config, _CPU)
             self._trainer.memory = self.tracker  # type: ignore[assignment]
             self._trainer.num_micro_batches = 1
@@ -93,11 +93,12 @@ class FakeTrial:
         """A forward pass as in evaluation; the training state is taken to be gone."""
         tracker = TimelineTracker(workspace_bytes if self._device.is_cuda else None)
         with self._tracing(), torch.inference_mode():
+            clips = self._clips(batch_size)
             self._model.eval()
             try:
                 with tracker, self._trainer.precision.autocast(is_inference=True):
                     tracker.track((*self._model.parameters(), *self._model.buffers()))
-                    self._model(normalize_frames(self._clips(batch_size).frames))
+                    self._model(normalize_frames(clips.frames))
             finally:
                 self._model.train()
             return tracker.timeline()
@@ -109,7 +110,7 @@ class FakeTrial:
             # recomputation saves and restores the generator's state; nothing draws from it
             stack.enter_context(torch.random.fork_rng(devices=[]))
             stack.enter_context(torch.enable_grad())
-            stack.enter_context(self._fake)
+            stack.enter_context(HollowMode())
             stack.enter_context(self._semantics)
             yield
 
@@ -131,9 +132,11 @@ class FakeTrial:
             return self._model.eval().frame_features(frames)
 
     def _count_parameters(self) -> int:
+        # weak: the garbage collector does not see through autograd's hooks
+        hook = weakref.WeakMethod(self._after_gradient)
         for parameter in self._model.parameters():
             if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(self._after_gradient)
+                parameter.register_post_accumulate_grad_hook(partial(_call, hook))
         self.tracker.track((*self._model.parameters(), *self._model.buffers()))
         return self.tracker.live_bytes
 
@@ -162,6 +165,7 @@ class FakeTrial:
     def _step_once_without_clips(self) -> None:
         """Let the optimizer make its state."""
         self._make_gradients()
+        self._trainer.stepper.scaler.scale(torch.zeros(()))  # makes its state, too
         with self.tracker:
             self._trainer.stepper.step(torch.zeros(()))
 
@@ -225,6 +229,12 @@ def _fake_clips(data: DataConfig, batch_size: int) -> ClipBatch:
     )
 
 
+def _call(hook: weakref.WeakMethod[Callable[[Tensor], None]], parameter: Tensor) -> None:
+    method = hook()
+    assert method is not None
+    method(parameter)
+
+
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
     # fake tensors are many small objects; and storages are freed at the same moment in each trace
@@ -235,8 +245,3 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _stay_where_it_is(model: VideoModel) -> None:
-    """``Module.to`` cannot swap fake parameters, and they are on their device already."""
-    model.to = lambda *_, **__: model  # type: ignore[method-assign]

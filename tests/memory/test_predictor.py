@@ -48,16 +48,17 @@ def test_a_damaged_prediction_on_disk_is_made_anew(tmp_path: Path, caplog):
     assert "damaged" in caplog.text
 
 
-@pytest.mark.parametrize("device", ["cpu", "H100"])
 @pytest.mark.parametrize(
-    ("model", "section", "sizes"),
+    ("device", "model", "section", "sizes"),
     [
-        ("cnn", {}, (3, 32)),
-        ("vit", {"activation_checkpointing": True}, (1, 64)),
-        ("timesformer", {"activation_checkpointing": True, "attention_chunk_size": 2}, (5, 32)),
-        ("cnn", {"activation_checkpointing": True, "frame_chunk_size": 4}, (8, 16)),
-        ("cnn", {"frame_chunk_size": 8}, (8, 16)),
-        ("vit", {"activation_checkpointing": True, "frame_chunk_size": 2}, (4, 8)),
+        ("cpu", "cnn", {}, (3, 32)),
+        ("H100", "vit", {"activation_checkpointing": True}, (1, 64)),
+        ("cpu", "timesformer", {"activation_checkpointing": True}, (1, 32)),
+        ("H100", "timesformer", {"attention_chunk_size": 2}, (5, 32)),
+        ("cpu", "cnn", {"activation_checkpointing": True, "frame_chunk_size": 4}, (8,)),
+        ("H100", "cnn", {"activation_checkpointing": True, "frame_chunk_size": 4}, (8,)),
+        ("cpu", "vit", {"frame_chunk_size": 8}, (8, 12)),
+        ("H100", "vit", {"activation_checkpointing": True, "frame_chunk_size": 2}, (4,)),
     ],
 )
 def test_a_series_over_batches_equals_direct_predictions(
@@ -86,15 +87,21 @@ def traced_peak_gib(experiment, device: str) -> float:
     return sum(parts_of(step, device, 1.0).values())
 
 
-@pytest.mark.parametrize("device", ["cpu", "H100"])
-@pytest.mark.parametrize("section", [{}, {"activation_checkpointing": True}])
-@pytest.mark.parametrize("model", ["cnn", "timesformer"])
+@pytest.mark.parametrize(
+    ("device", "model", "section"),
+    [
+        ("cpu", "cnn", {}),
+        ("H100", "cnn", {"activation_checkpointing": True, "frame_chunk_size": 4}),
+        ("H100", "timesformer", {}),
+        ("cpu", "timesformer", {"activation_checkpointing": True}),
+    ],
+)
 def test_a_series_over_depths_equals_direct_predictions(tmp_path: Path, device, model, section):
     predictor = MemoryPredictor(device, NUM_CLASSES)
     for depth in (2, 6):  # another depth starts the series
         predictor.train_peak_gib(tiny(model, tmp_path, depth=depth, **section))
     num_traces = predictor.num_traces
-    for depth, size in ((4, 8), (9, 2), (12, 16)):
+    for depth, size in ((4, 4), (12, 8)):
         experiment = tiny(model, tmp_path, depth=depth, training=batch(size), **section)
         predicted = predictor.train_peak_gib(experiment)
         assert predicted == pytest.approx(traced_peak_gib(experiment, device), rel=0.005)
@@ -105,7 +112,7 @@ def test_a_series_over_depths_equals_direct_predictions(tmp_path: Path, device, 
 def test_chunks_that_do_not_fill_up_are_never_predicted_too_low(tmp_path: Path):
     section = {"activation_checkpointing": True, "frame_chunk_size": 8}
     predictor = MemoryPredictor("cpu", NUM_CLASSES)
-    for size in (7, 9, 11):
+    for size in (7, 9):
         experiment = tiny("cnn", tmp_path, training=batch(size), **section)
         truth = traced_peak_gib(experiment, "cpu")
         assert 0.998 * truth < predictor.train_peak_gib(experiment) < 1.2 * truth

@@ -58,7 +58,7 @@ def test_the_micro_batch_changes_neither_weights_nor_losses(tmp_path: Path, expe
         limited = with_budget(experiment, budget_for(experiment, size))
         weights, reports = train(limited, tmp_path / str(size))
         assert reports[-1]["micro_batch_size"] == size
-        runs[size] = weights, [(r["train_loss"], r["val_loss"]) for r in reports]
+        runs[size] = weights, [r[name] for r in reports for name in ("train_loss", "val_loss")]
     assert runs[2][1] == pytest.approx(runs[8][1], rel=1e-3)
     for name, value in runs[8][0].items():
         torch.testing.assert_close(runs[2][0][name], value, rtol=1e-3, atol=2e-4)
