@@ -13,13 +13,8 @@ that does not fit dies before its first epoch and is told as Tune tells it:
 
 The plain sweep launches a fixed number of trials. The others launch trials for as long as it did,
 in compute; what is counted is how many they launch until one has the plain sweep's best accuracy.
-<<<<<<< HEAD
-Beside ours: TPE that reads the constraint without our model of memory, and draws at random that are
-launched only where they are predicted to fit.
-=======
 Beside ours: TPE that reads the constraint without our model of memory, and draws at random that
 are launched only where they are predicted to fit.
->>>>>>> search
 """
 
 from __future__ import annotations

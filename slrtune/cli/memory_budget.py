@@ -27,14 +27,9 @@ def memory_budget(
     if budget_gib == "auto":
         if gpu is None:
             return MemoryBudget()  # trials on CPUs share the machine's memory
-<<<<<<< HEAD
-        budget_gib = gpu.memory_gib * min(1.0, gpus_per_worker)
-    from slrtune.memory import MemoryPredictor
-
-    device = gpu.name if gpu is not None else "cpu"
-    return MemoryBudget(
-        budget_gib, MemoryPredictor(device, num_classes, resources.workers_per_trial)
-    )
+        budget_gib = gpu.total_gib * min(1.0, gpus_per_worker)
+    predictor = MemoryPredictor(gpu or "cpu", num_classes, resources.workers_per_trial)
+    return MemoryBudget(budget_gib, predictor)
 
 
 def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
@@ -44,9 +39,4 @@ def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
     gpu = smallest_gpu() if is_wanted else None
     if gpu is None:
         return space
-    return packed(space, memory_budget(resources, 1.0, num_classes), gpu.memory_gib)
-=======
-        budget_gib = gpu.total_gib * min(1.0, gpus_per_worker)
-    predictor = MemoryPredictor(gpu or "cpu", num_classes, resources.workers_per_trial)
-    return MemoryBudget(budget_gib, predictor)
->>>>>>> search
+    return packed(space, memory_budget(resources, 1.0, num_classes), gpu.total_gib)

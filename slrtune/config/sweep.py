@@ -40,12 +40,8 @@ class SweepConfig(Settings):
     sampler: Literal["tpe", "random"] = "tpe"
     """Optuna's sampler. tpe also learns which configurations keep to the memory budget."""
     num_startup_trials: int = Field(default=10, ge=1)
-<<<<<<< HEAD
     """Trials that fitted and ended before TPE starts to model; until then configurations are
     random."""
-=======
-    """Trials that fitted and ended before TPE starts to model; random configurations until then."""
->>>>>>> search
     max_draws_per_trial: int = Field(default=100, ge=1)
     """Configurations drawn in a row that are predicted over the memory budget before the search
     gives up."""
