@@ -18,8 +18,8 @@ from slrtune.memory.structure import Structure, as_structured
 from slrtune.memory.tracing import FakeTrial
 
 _UNCHUNKED_ANCHORS = (2, 16)
-_DEPTH_ANCHORS = (2, 3)
-_MAX_CHUNKS_TRACED = 3  # more are more of the same
+_DEPTH_ANCHORS = (3, 4)
+_MAX_CHUNKS_TRACED = 8  # more are more of the same
 
 
 def predict(
@@ -39,8 +39,8 @@ class MemoryPredictor:
     traces, and those that differ in learning rates, seeds and the like share all. Answers are kept
     on disk in ``<data.cache_dir>/memory`` for the same version of the code.
 
-    Chunks of frames that do not fill up are predicted as if they did, from four chunks on: a
-    little too much.
+    Chunks of frames that do not fill up are predicted as if they did, where there are more than
+    eight: a little too much.
 
     Args:
         device: ``cpu``, ``cuda`` or a GPU type such as ``H100``, ``RTX 4090``, ``T4``.
@@ -230,5 +230,5 @@ def _anchors(structure: Structure) -> tuple[int, int] | None:
     if chunk is None:
         return _UNCHUNKED_ANCHORS
     if chunk % frames == 0:
-        return 2 * chunk // frames, 3 * chunk // frames
-    return (1, 2) if frames % chunk == 0 else None
+        return 3 * chunk // frames, 4 * chunk // frames
+    return (2, 3) if frames % chunk == 0 else None

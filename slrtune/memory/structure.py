@@ -12,11 +12,15 @@ from slrtune.config.experiment import Experiment
 # All other settings of `training` and of the model's section count, those of later versions too.
 _IRRELEVANT = frozenset((
     "seed", "max_epochs", "batch_size", "micro_batch_size", "learning_rate",
-    "encoder_learning_rate", "weight_decay", "warmup_epochs", "min_learning_rate_ratio",
-    "patience", "max_nonfinite_steps", "pretrained",
+    "encoder_learning_rate", "layer_decay", "weight_decay", "warmup_epochs",
+    "min_learning_rate_ratio", "patience", "max_nonfinite_steps", "pretrained",
+    "mixup_alpha", "cutmix_alpha", "class_balance", "compile", "deterministic",
+    "empty_cache_each_epoch", "freeze_epochs",
 ))  # fmt: skip
 # Of these it only matters whether they are 0.
 _SHARES = frozenset(("dropout", "attention_dropout", "drop_path", "label_smoothing"))
+# Of these it only matters whether they are there.
+_OPTIONS = frozenset(("ema_decay", "max_grad_norm"))
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,14 @@ class Structure:
     def of(cls, experiment: Experiment) -> Structure:
         """Of an experiment."""
         section = experiment.model.section.model_dump(mode="json")
+        training = experiment.training
         depth = section.pop("depth", 0)
         chunks = [section.pop(f"{what}_chunk_size", None) for what in ("frame", "attention")]
         settings = {
             "model": experiment.model.name,
             **_relevant(section),
-            **_relevant(experiment.training.model_dump(mode="json")),
+            **_relevant(training.model_dump(mode="json")),
+            "is_encoder_frozen": training.freeze_epochs >= training.max_epochs,
             "num_frames": experiment.data.num_frames,
             "image_size": experiment.data.image_size,
         }
@@ -73,11 +79,13 @@ class Structure:
 
 
 def _relevant(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value > 0 if name in _SHARES else value
-        for name, value in settings.items()
-        if name not in _IRRELEVANT
-    }
+    relevant = {name: value for name, value in settings.items() if name not in _IRRELEVANT}
+    for name, value in relevant.items():
+        if name in _SHARES:
+            relevant[name] = value > 0
+        elif name in _OPTIONS:
+            relevant[name] = value is not None
+    return relevant
 
 
 def as_structured(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -231,7 +232,7 @@ def _fake_clips(data: DataConfig, batch_size: int) -> ClipBatch:
     )
 
 
-def _call(hook: weakref.WeakMethod[Callable[[Tensor], None]], parameter: Tensor) -> None:
+def _call(hook: weakref.WeakMethod[Any], parameter: Tensor) -> None:
     method = hook()
     assert method is not None
     method(parameter)

@@ -106,16 +106,15 @@ def test_a_series_over_depths_equals_direct_predictions(tmp_path: Path, device, 
         predicted = predictor.train_peak_gib(experiment)
         assert predicted == pytest.approx(traced_peak_gib(experiment, device), rel=0.005)
     assert predictor.num_traces == num_traces
-    assert min(_DEPTH_ANCHORS) > 1  # TimeSformer's first block starts unlike the others
+    assert min(_DEPTH_ANCHORS) > 2  # the first and the last block may be unlike the others
 
 
 def test_chunks_that_do_not_fill_up_are_never_predicted_too_low(tmp_path: Path):
     section = {"activation_checkpointing": True, "frame_chunk_size": 8}
     predictor = MemoryPredictor("cpu", NUM_CLASSES)
-    for size in (7, 9):
-        experiment = tiny("cnn", tmp_path, training=batch(size), **section)
-        truth = traced_peak_gib(experiment, "cpu")
-        assert 0.998 * truth < predictor.train_peak_gib(experiment) < 1.2 * truth
+    experiment = tiny("cnn", tmp_path, training=batch(17), **section)
+    truth = traced_peak_gib(experiment, "cpu")
+    assert 0.998 * truth < predictor.train_peak_gib(experiment) < 1.2 * truth
 
 
 def test_workers_share_the_batch_and_keep_their_gradients_in_buckets(tmp_path: Path):
