@@ -42,11 +42,14 @@ class Structure:
         """Of an experiment."""
         section = experiment.model.section.model_dump(mode="json")
         depth = section.pop("depth", 0)
+        training = experiment.training.model_dump(mode="json")
+        # Of how long the encoder is frozen it only matters whether that is for ever.
+        training["freeze_epochs"] = training["freeze_epochs"] >= training["max_epochs"]
         chunks = [section.pop(f"{what}_chunk_size", None) for what in ("frame", "attention")]
         settings = {
             "model": experiment.model.name,
             **_relevant(section),
-            **_relevant(experiment.training.model_dump(mode="json")),
+            **_relevant(training),
             "num_frames": experiment.data.num_frames,
             "image_size": experiment.data.image_size,
         }
