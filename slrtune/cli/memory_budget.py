@@ -24,10 +24,12 @@ def memory_budget(
     if budget_gib is None:
         return MemoryBudget()
     gpu = smallest_gpu() if gpus_per_worker else None
-    if budget_gib == "auto":
-        if gpu is None:
-            return MemoryBudget()  # trials on CPUs share the machine's memory
-        budget_gib = gpu.total_gib * min(1.0, gpus_per_worker)
+    if gpu is not None:
+        # A larger number would let workers that share a GPU take each other's memory.
+        share_gib = gpu.total_gib * min(1.0, gpus_per_worker)
+        budget_gib = share_gib if budget_gib == "auto" else min(budget_gib, share_gib)
+    elif budget_gib == "auto":
+        return MemoryBudget()  # trials on CPUs share the machine's memory
     predictor = MemoryPredictor(gpu or "cpu", num_classes, resources.workers_per_trial)
     return MemoryBudget(budget_gib, predictor)
 
@@ -36,6 +38,8 @@ def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
     """The space with ``resources.gpu_packing`` worked out on the connected cluster."""
     resources = space.base.resources
     is_wanted = resources.gpu_packing == "auto" and resources.gpus_per_worker is None
+    # NCCL refuses two workers of one trial on the same GPU.
+    is_wanted &= resources.workers_per_trial == 1
     gpu = smallest_gpu() if is_wanted else None
     if gpu is None:
         return space

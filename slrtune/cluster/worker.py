@@ -14,6 +14,7 @@ import ray
 
 from slrtune.cluster.exchange import Task
 from slrtune.config.errors import UserError
+from slrtune.config.experiment import Experiment
 from slrtune.config.validate import experiment_from_dict
 from slrtune.memory import MemoryBudgetError, TrialMemory
 from slrtune.training import distributed
@@ -103,7 +104,8 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
         ended = train_trial(
             experiment, Path(task.folder), report, memory, use_profiler=task.use_profiler
         )
-        memory.learn(ended.best["peak_memory_gib"])
+        if _has_met_its_peak(experiment, ended.best):
+            memory.learn(ended.best["peak_memory_gib"])
     except Exception as error:
         post.fail(error)
         if world_size > 1:
@@ -116,6 +118,12 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
         return
     summary = {**dataclasses.asdict(ended), "best_checkpoint": str(ended.best_checkpoint)}
     distributed.from_rank_zero(post.finish, summary)
+
+
+def _has_met_its_peak(experiment: Experiment, best: dict[str, float]) -> bool:
+    """Whether the peak is that of the whole model: it is predicted for an encoder that learns."""
+    freeze_epochs = experiment.training.freeze_epochs
+    return best["epoch"] > freeze_epochs or freeze_epochs >= experiment.training.max_epochs
 
 
 def _is_cuda_error(error: Exception) -> bool:

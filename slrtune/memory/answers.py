@@ -29,7 +29,9 @@ class Answers:
     """
 
     def __init__(self, device: DeviceType, num_classes: int, num_workers: int) -> None:
-        self._context = f"{device} {num_classes} {num_workers > 1}"
+        # How much memory there is changes no step; drivers and workers may know it differently.
+        kind = dataclasses.replace(device, total_gib=0.0)
+        self._context = f"{kind} {num_classes} {num_workers > 1}"
         self._known: dict[str, StepBytes] = {}
 
     def get(self, name: str, cache_dir: Path, compute: Callable[[], StepBytes]) -> StepBytes:

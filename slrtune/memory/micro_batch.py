@@ -106,9 +106,8 @@ def budget_of(experiment: Experiment, device: DeviceType) -> float:
     budget = experiment.resources.memory_budget_gib
     if budget is None:
         return float("inf")
-    if budget == "auto":
-        return device.total_gib * gpu_share(experiment)
-    return budget
+    share_gib = device.total_gib * gpu_share(experiment)
+    return share_gib if budget == "auto" else min(budget, share_gib)
 
 
 def gpu_share(experiment: Experiment) -> float:

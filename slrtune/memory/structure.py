@@ -52,6 +52,7 @@ class Structure:
             "model": experiment.model.name,
             **_relevant(section),
             **_relevant(training.model_dump(mode="json")),
+            # of how long it is frozen it only matters whether that is for ever
             "is_encoder_frozen": training.freeze_epochs >= training.max_epochs,
             "num_frames": experiment.data.num_frames,
             "image_size": experiment.data.image_size,

@@ -134,9 +134,7 @@ class FakeTrial:
 
     def _count_parameters(self) -> int:
         # weak: the garbage collector does not see through autograd's hooks
-        hook: weakref.WeakMethod[Callable[[Tensor], None]] = weakref.WeakMethod(
-            self._after_gradient
-        )
+        hook = weakref.WeakMethod(self._after_gradient)
         for parameter in self._model.parameters():
             if parameter.requires_grad:
                 parameter.register_post_accumulate_grad_hook(partial(_call, hook))

@@ -10,7 +10,12 @@ from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.memory.calibration import Calibration
 from slrtune.memory.devices import this_device
-from slrtune.memory.micro_batch import choose_micro_batch, gpu_share, with_micro_batch
+from slrtune.memory.micro_batch import (
+    MemoryBudgetError,
+    choose_micro_batch,
+    gpu_share,
+    with_micro_batch,
+)
 from slrtune.memory.predictor import MemoryPredictor
 from slrtune.training import distributed
 from slrtune.training.memory_plan import MemoryPlan
@@ -36,7 +41,18 @@ class TrialMemory:
         if budget_gib is not None:  # the smallest GPU of the trial decides
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             budget_gib = -distributed.max_over_ranks(-budget_gib, device)
-        return distributed.from_rank_zero(self._plan, experiment, num_classes, budget_gib)
+        plan = distributed.from_rank_zero(self._plan_or_error, experiment, num_classes, budget_gib)
+        if isinstance(plan, MemoryPlan):
+            return plan
+        raise MemoryBudgetError(*plan)  # on every rank: whichever is heard first, it is this error
+
+    def _plan_or_error(
+        self, experiment: Experiment, num_classes: int, budget_gib: float | None
+    ) -> MemoryPlan | tuple[str, float, float]:
+        try:
+            return self._plan(experiment, num_classes, budget_gib)
+        except MemoryBudgetError as error:
+            return str(error), error.predicted_gib, error.budget_gib
 
     def _plan(
         self, experiment: Experiment, num_classes: int, budget_gib: float | None
@@ -73,12 +89,11 @@ class TrialMemory:
 def _worker_budget_gib(experiment: Experiment) -> float | None:
     """What this worker may take of its device, CUDA context included; None for no limit."""
     budget = experiment.resources.memory_budget_gib
-    if budget != "auto":
-        return budget
-    if not torch.cuda.is_available():
-        return None
+    if budget is None or not torch.cuda.is_available():
+        return None if budget == "auto" else budget
     free, total = torch.cuda.mem_get_info()
     # what this process holds already is its own
     ours = torch.cuda.memory_reserved() / _BYTES_PER_GIB + this_device().context_gib
     share_gib = gpu_share(experiment) * total / _BYTES_PER_GIB
-    return min(free / _BYTES_PER_GIB + ours, share_gib)
+    available_gib = min(free / _BYTES_PER_GIB + ours, share_gib)
+    return available_gib if budget == "auto" else min(budget, available_gib)

@@ -70,7 +70,7 @@ def torch_trainer(
 def _train_once(config: dict[str, Any]) -> None:
     import torch
 
-    from slrtune.memory import TrialMemory
+    from slrtune.memory import MemoryBudgetError, TrialMemory
     from slrtune.training.out_of_memory import is_out_of_memory
     from slrtune.training.trial import train_trial
 
@@ -91,6 +91,10 @@ def _train_once(config: dict[str, Any]) -> None:
         return
     try:
         train_trial(experiment, folder, report, TrialMemory())
+    except MemoryBudgetError as error:  # every rank says so
+        told = {"outcome": "oom", "error": f"MemoryBudgetError: {error}"}
+        ray.train.report({**last, **told, MEMORY: error.predicted_gib})
+        return
     except UserError as error:
         # the same mistake again would be no better: an outcome, not a failure to retry
         ray.train.report({**last, "outcome": "error", "error": f"UserError: {error}"})

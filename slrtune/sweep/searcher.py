@@ -111,6 +111,7 @@ class TruthfulSearch(Searcher):
             if self._budget.fits(prediction):
                 self._num_misses = 0
                 self._open[trial_id] = trial
+                self._spending.note(trial_id, 0.0)  # it runs, though its first epoch may take long
                 return {"number": trial.number, "params": params}
             self._num_misses += 1
             self._tell(trial, "infeasible", {})
