@@ -63,6 +63,8 @@ def run(space: SearchSpace, gpu: str | None, num_draws: int, use_probe: bool, ou
 
 
 def _print_memory(forecast: MemoryForecast, device: str) -> None:
+    if forecast.num_invalid:
+        say(f"{forecast.num_invalid} draws hold values that do not go together", style="yellow")
     peaks = sorted(draw.peak_gib for draw in forecast.draws)
     middle = peaks[len(peaks) // 2]
     say(

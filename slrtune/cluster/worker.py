@@ -121,9 +121,11 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
 
 
 def _has_met_its_peak(experiment: Experiment, best: dict[str, float]) -> bool:
-    """Whether the peak is that of the whole model: it is predicted for an encoder that learns."""
-    freeze_epochs = experiment.training.freeze_epochs
-    return best["epoch"] > freeze_epochs or freeze_epochs >= experiment.training.max_epochs
+    """Whether the peak is of what was predicted: an encoder that learns, and kernels of eager."""
+    training = experiment.training
+    is_whole = best["epoch"] > training.freeze_epochs
+    is_frozen_for_ever = training.freeze_epochs >= training.max_epochs
+    return (is_whole or is_frozen_for_ever) and not training.compile
 
 
 def _is_cuda_error(error: Exception) -> bool:

@@ -228,6 +228,28 @@ def _cached_features_stay_true(experiment: Experiment) -> Iterator[BrokenRule]:
         )
 
 
+def _automatic_choices_do_not_meet(experiment: Experiment) -> Iterator[BrokenRule]:
+    training = experiment.training
+    if training.micro_batch_size != "auto":
+        return
+    for key in ("mixup_alpha", "cutmix_alpha"):
+        if getattr(training, key):
+            yield BrokenRule(
+                f"training.{key}",
+                ("training.micro_batch_size",),
+                "must be 0 with training.micro_batch_size auto: clips are mixed within a "
+                "micro-batch, so the result would depend on the GPU; give "
+                "training.micro_batch_size a number or set it to 0",
+            )
+    if experiment.resources.gpu_packing == "auto":
+        yield BrokenRule(
+            "resources.gpu_packing",
+            ("training.micro_batch_size",),
+            "must be none with training.micro_batch_size auto, which fills a GPU with one trial; "
+            "give training.micro_batch_size a number or set it to none",
+        )
+
+
 _RULES: tuple[Rule, ...] = (
     _data_has_its_folder,
     _splits_differ,
@@ -239,5 +261,6 @@ _RULES: tuple[Rule, ...] = (
     _grace_ends_before_training,
     _warmup_ends_before_training,
     _mixing_has_pairs,
+    _automatic_choices_do_not_meet,
     _cached_features_stay_true,
 )

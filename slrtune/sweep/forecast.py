@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import optuna
 
+from slrtune.config.errors import ConfigError
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Params, SearchSpace
 from slrtune.config.sweep import SweepConfig
@@ -64,10 +65,12 @@ class MemoryForecast:
     Attributes:
         budget_gib: None = no budget.
         draws: at random, as the space's ranges say; points first.
+        num_invalid: draws whose values do not go together.
     """
 
     budget_gib: float | None
     draws: Sequence[Draw]
+    num_invalid: int = 0
 
     @property
     def over(self) -> list[Draw]:
@@ -113,13 +116,17 @@ def forecast_memory(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> MemoryForecast:
     """Predict the points of a space and random draws from it."""
-    draws = []
+    draws, num_invalid = [], 0
     for done, params in enumerate(draw_params(space, num_draws), 1):
-        experiment = space.experiment(params)
+        on_progress(done, num_draws)
+        try:
+            experiment = space.experiment(params)
+        except ConfigError:
+            num_invalid += 1  # values that do not go together: in a sweep such a trial fails
+            continue
         prediction = predictor.predict(experiment)
         draws.append(Draw(params, experiment, prediction.train_peak_gib, prediction.parts))
-        on_progress(done, num_draws)
-    return MemoryForecast(budget_gib, draws)
+    return MemoryForecast(budget_gib, draws, num_invalid)
 
 
 def draw_params(space: SearchSpace, num_draws: int) -> list[Params]:

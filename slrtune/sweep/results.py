@@ -122,6 +122,8 @@ def _to_train_again(experiment: Experiment, sweep: str) -> dict[str, Any]:
         experiment.model.name: experiment.model.section.model_dump(mode="json"),
     }
     config.pop("sweep", None)
+    if experiment.resources.gpu_packing == "auto":
+        config["resources"].pop("gpus_per_worker", None)  # a share worked out for the sweep
     return config
 
 

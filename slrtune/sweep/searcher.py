@@ -98,6 +98,8 @@ class TruthfulSearch(Searcher):
         None after some seconds without one: Tune asks again once it has looked at its trials.
         """
         if not self._spending.allows_another():
+            if self._open:
+                return None  # what runs may end early and leave room
             self.is_out_of_hours = True
             return Searcher.FINISHED
         started_s = time.monotonic()
@@ -128,7 +130,8 @@ class TruthfulSearch(Searcher):
         trial = self._open[trial_id]
         last = self._last_results.get(trial_id, {})
         self._last_results[trial_id] = result
-        self._spending.note(trial_id, result.get("total_s", 0.0))
+        share_done = result.get("epoch", 0) / max(result.get("max_epochs", 0), 1)
+        self._spending.note(trial_id, result.get("total_s", 0.0), share_done)
         # A trial's end repeats its last epoch, which Optuna would warn about.
         if OBJECTIVE not in result or result["epoch"] <= last.get("epoch", 0):
             return

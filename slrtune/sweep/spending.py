@@ -20,11 +20,13 @@ class Spending:
     max_hours: float | None
     devices_per_trial: float = 1.0
     _trial_s: dict[str, float] = field(default_factory=dict)
+    _whole_s: dict[str, float] = field(default_factory=dict)
     _ended: set[str] = field(default_factory=set)
 
-    def note(self, trial_id: str, trial_s: float) -> None:
-        """A trial has used ``trial_s`` seconds so far."""
+    def note(self, trial_id: str, trial_s: float, share_done: float = 0.0) -> None:
+        """A trial has used ``trial_s`` seconds for ``share_done`` of its epochs, 0..1."""
         self._trial_s[trial_id] = trial_s
+        self._whole_s[trial_id] = trial_s / share_done if share_done else trial_s
 
     def end(self, trial_id: str) -> None:
         """A trial will use no more."""
@@ -40,7 +42,9 @@ class Spending:
         if self.max_hours is None:
             return True
         ended = [self._trial_s.get(trial_id, 0.0) for trial_id in self._ended]
-        mean_s = statistics.fmean(ended) if ended else 0.0
+        # Until a trial has ended, running ones say how long one takes that nobody stops.
+        samples = ended or list(self._whole_s.values())
+        mean_s = statistics.fmean(samples) if samples else 0.0
         running = [s for trial_id, s in self._trial_s.items() if trial_id not in self._ended]
         still_s = sum(max(mean_s - seconds, 0.0) for seconds in running) + mean_s
         expected_hours = self.hours + still_s * self.devices_per_trial / _S_PER_HOUR

@@ -172,7 +172,7 @@ class Trainer:
         with self.precision.autocast():
             # in one expression: a name would keep the frames alive during the backward pass
             logits = self.network(
-                mark_batch_dynamic(mix_inputs(model_inputs(batch, self.layout), mixes))
+                self._marked(mix_inputs(model_inputs(batch, self.layout), mixes))
             ).float()
         targets = mix_labels(batch.labels, mixes, num_glosses=logits.shape[1])
         smoothing = self.config.label_smoothing
@@ -201,9 +201,12 @@ class Trainer:
         for batch in self.val_loader:
             on_device = batch.to(self.device)
             with self.precision.autocast(is_inference=True):
-                logits = self.classifier(mark_batch_dynamic(model_inputs(on_device, self.layout)))
+                logits = self.classifier(self._marked(model_inputs(on_device, self.layout)))
             metrics.update(logits, on_device.labels)
         return {**metrics.compute(), "val_s": time.perf_counter() - started_s}
+
+    def _marked(self, inputs: Tensor) -> Tensor:
+        return mark_batch_dynamic(inputs) if self.config.compile else inputs
 
     def _free_memory(self) -> None:
         if self.config.empty_cache_each_epoch:

@@ -22,7 +22,7 @@ from slrtune.training.compiling import forget_compiled_code
 from slrtune.training.engine import ReportFn, Trainer
 from slrtune.training.features import cached_features
 from slrtune.training.memory_plan import MemoryPlan, PlanMemory, plan_nothing
-from slrtune.training.peak_memory import free_memory
+from slrtune.training.peak_memory import free_memory, limit_gpu_memory
 from slrtune.training.profiling import StepProfiler
 from slrtune.training.seeding import deterministic_kernels, seed_everything
 from slrtune.training.stepper import TrainingDivergedError
@@ -112,6 +112,8 @@ def _train(
     # with the settings as they were given: `auto` may mean another micro-batch on another GPU
     checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
     experiment = _with_plan(experiment, plan)
+    if device.type == "cuda":
+        limit_gpu_memory(device, plan.limit_gib)  # before features are computed, too
     constants = {"num_parameters": num_parameters, **plan.metrics}
     with ExitStack() as stack:
         features = profiler = None

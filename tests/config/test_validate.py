@@ -9,7 +9,7 @@ import pytest
 from slrtune.config.errors import ConfigError, UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import read_overrides
-from slrtune.config.validate import known_keys, load_experiment, suggestion
+from slrtune.config.validate import known_keys, load_experiment, suggestion, validate
 
 
 def write(folder: Path, text: str) -> Path:
@@ -178,3 +178,17 @@ def test_a_convolution_over_time_needs_a_middle_frame(tmp_path: Path) -> None:
         "experiment.yaml:1: model.cnn_transformer.temporal_conv_kernel_size must be odd, but is 4; "
         "a convolution needs a frame in its middle"
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("training", "mixup_alpha", 0.2), ("resources", "gpu_packing", "auto")],
+)
+def test_an_automatic_micro_batch_refuses_what_would_depend_on_the_gpu(
+    section: str, key: str, value: object
+) -> None:
+    raw: dict[str, dict[str, object]] = {"training": {"micro_batch_size": "auto"}}
+    assert validate(raw, lambda _: ("x.yaml", 0))[1] == []
+    raw.setdefault(section, {})[key] = value
+    (mistake,) = validate(raw, lambda _: ("x.yaml", 0))[1]
+    assert mistake.key == f"{section}.{key}" and "auto" in mistake.message

@@ -38,6 +38,12 @@ def test_running_trials_are_expected_to_go_on() -> None:
     assert spending(3.1, ended=_HOUR_S, running=0.1 * _HOUR_S).allows_another()
 
 
-def test_before_any_trial_has_ended_only_what_is_used_counts() -> None:
-    assert spending(1.0, running=0.5 * _HOUR_S).allows_another()
+def test_before_any_trial_has_ended_the_pace_of_running_ones_counts() -> None:
+    for max_hours, is_allowed in ((3.0, False), (4.1, True)):
+        spent = Spending(max_hours)
+        spent.note("running", 0.5 * _HOUR_S, share_done=0.25)  # 2 h in all, and 2 h for another
+        assert spent.allows_another() is is_allowed
+
+
+def test_nothing_is_launched_once_all_is_used() -> None:
     assert spending(1.0, running=1.5 * _HOUR_S).allows_another() is False
