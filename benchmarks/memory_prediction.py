@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import statistics
 import tempfile
 import time
@@ -58,7 +59,8 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="write no record")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        figures = {"cpu": _compare(torch.device("cpu"), Path(cache), image_size=64)}
+        figures: dict[str, Any] = {"cpu": _compare(torch.device("cpu"), Path(cache), image_size=64)}
+        figures["plan"] = _time_plan(Path(cache))
         if torch.cuda.is_available():
             gpu = torch.device("cuda", torch.cuda.current_device())
             figures[this_device().name] = _compare(gpu, Path(cache), image_size=224)
@@ -106,6 +108,29 @@ def _compare(device: torch.device, cache: Path, image_size: int) -> dict[str, An
         f"{summary['median_inference_error']:.2%} and {summary['worst_inference_error']:.2%}"
     )
     return {**summary, "rows": rows}
+
+
+def _time_plan(cache: Path, num_points: int = 1000) -> dict[str, float]:
+    """Seconds to predict many draws from a space around the full-size CNN-Transformer."""
+    predictor = MemoryPredictor("A100-80GB", _NUM_CLASSES)
+    draw = random.Random(0)
+    started_s = time.process_time()
+    for _ in range(num_points):
+        section = {
+            "pretrained": False,
+            "activation_checkpointing": True,
+            "depth": draw.randint(2, 8),
+            "dropout": draw.choice([0.0, 0.1, 0.2, 0.3, 0.4]),
+            "attention_chunk_size": draw.choice([32, 64, 128]),
+            "frame_chunk_size": draw.choice([16, 32, 64]),
+        }
+        training = {"batch_size": draw.choice([16, 32, 64])}
+        raw = {"model": {"cnn_transformer": section}, "training": training}
+        data = {"cache_dir": cache / "plan"}
+        predictor.train_peak_gib(Experiment.model_validate({**raw, "data": data}))
+    cpu_s = time.process_time() - started_s
+    print(f"{num_points} points of a full-size space: {predictor.num_traces} traces, {cpu_s:.0f} s")
+    return {"num_points": num_points, "num_traces": predictor.num_traces, "cpu_s": cpu_s}
 
 
 def _configurations(

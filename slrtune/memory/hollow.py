@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-_PAGES_BYTES = 2**40  # of address space, not of memory
+_PAGES_BYTES = (2**40, 2**38, 2**36, 2**34)  # of address space, not of memory; first that is given
 _MAX_KINDS = 100_000
 
 
@@ -130,7 +130,12 @@ def _pages() -> mmap.mmap:
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     if sys.platform == "linux":
         flags |= 0x4000  # MAP_NORESERVE, which the module names from Python 3.13 on
-    return mmap.mmap(-1, _PAGES_BYTES, flags=flags)
+    for size in _PAGES_BYTES:
+        try:
+            return mmap.mmap(-1, size, flags=flags)
+        except OSError:  # a limit on address space, such as `ulimit -v`
+            continue
+    raise MemoryError(f"no {_PAGES_BYTES[-1] / 2**30:g} GiB of address space to predict memory in")
 
 
 def _hollow(kind: _Kind) -> Tensor:

@@ -1,8 +1,8 @@
 """Run the real training step on tensors without data, and write down what is alive when.
 
-The model comes from ``create_model`` and the step from ``Trainer``, as in a real trial, under
-PyTorch's ``FakeTensorMode``: operators compute shapes and types only. So a new architecture, loss
-or optimizer needs nothing here.
+The model comes from ``create_model`` and the step from ``Trainer``, as in a real trial, while
+operators compute shapes and types only (``hollow.py``). So a new architecture, loss or optimizer
+needs nothing here.
 """
 
 from __future__ import annotations
