@@ -12,7 +12,8 @@ that does not fit dies before its first epoch and is told as Tune tells it:
   again; a stopped trial is PRUNED.
 
 The plain sweep launches a fixed number of trials. The others launch trials for as long as it did,
-in compute; what is counted is how many they launch until one has the plain sweep's best accuracy.
+in compute; what is counted is how many they launch until one has the plain sweep's best accuracy,
+within the compute of the whole plain sweep.
 Beside ours: TPE that reads the constraint without our model of memory, and draws at random that
 are launched only where they are predicted to fit.
 
@@ -110,7 +111,7 @@ def compare(seeds: Sequence[int], num_trials: int) -> dict[str, list[Sweep]]:
 def figures_of(sweeps: Sequence[Sweep], plain: Sequence[Sweep]) -> dict[str, Any]:
     """Medians over the seeds."""
     pairs = list(zip(sweeps, plain, strict=True))
-    reached = [mine.num_trials_to(theirs.best) for mine, theirs in pairs]
+    reached = [mine.num_trials_to(theirs.best, theirs.compute_s) for mine, theirs in pairs]
     # A sweep that never gets there has no such number, however few trials it launched.
     counted = [math.inf if found is None else found for found in reached]
     shares = [count / len(theirs.trials) for count, theirs in zip(counted, plain, strict=True)]

@@ -27,10 +27,12 @@ class Launched:
     Attributes:
         truth: of its configuration.
         best: best accuracy so far; None = ran out of memory.
+        improvements: each best accuracy, with the compute of the whole sweep by then.
     """
 
     truth: Truth
     best: float | None = None
+    improvements: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -53,10 +55,17 @@ class Sweep:
         """Trials that ran out of memory."""
         return sum(trial.best is None for trial in self.trials)
 
-    def num_trials_to(self, accuracy: float) -> int | None:
-        """How many trials were launched when one reached ``accuracy``; None = never."""
-        reached = (i for i, t in enumerate(self.trials, 1) if (t.best or 0.0) >= accuracy)
-        return next(reached, None)
+    def num_trials_to(self, accuracy: float, within_s: float) -> int | None:
+        """Which trial, counted from 1, was first in order to reach ``accuracy``; None = none did.
+
+        Args:
+            accuracy: to reach.
+            within_s: compute of the whole sweep: what came later does not count.
+        """
+        for index, trial in enumerate(self.trials, 1):
+            if any(best >= accuracy and at_s <= within_s for best, at_s in trial.improvements):
+                return index
+        return None
 
 
 def simulate(
@@ -101,6 +110,8 @@ def simulate(
             continue
         sweep.compute_s += trial.truth.epoch_s
         accuracy = max(trial.truth.accuracy(epoch), trial.best or 0.0)
+        if accuracy > (trial.best or 0.0):
+            trial.improvements.append((accuracy, sweep.compute_s))
         trial.best = accuracy
         result = {
             "training_iteration": epoch, "epoch": epoch, "max_epochs": MAX_EPOCHS,
