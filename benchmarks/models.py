@@ -9,7 +9,7 @@
   sequence lengths and chunk sizes: when chunks help and when they cost.
 
 Contenders have the same weights and settings; their outputs are compared before anything is
-measured. A step is forward, backward and AdamW. Writes benchmarks/results/models_<device>.json and
+measured. A step is forward, backward and AdamW. Writes benchmarks/results/models_<device>….json and
 with --docs the tables of docs/models_measured.md. On a GPU where there is one, else on the CPU.
 """
 
@@ -63,7 +63,8 @@ def main() -> None:
         for row in figures[name]:
             print(name, row, flush=True)
     precision = "_bf16" if arguments.amp else ""
-    path = write_record(f"models_{device.type}{precision}", figures)
+    subset = "" if len(arguments.only) == len(sections) else "_" + "_".join(arguments.only)
+    path = write_record(f"models_{device.type}{precision}{subset}", figures)
     print(f"written: {path}")
     if arguments.docs:
         print(f"written: {write_tables()}")
