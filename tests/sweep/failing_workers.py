@@ -36,13 +36,13 @@ def serve_trials_with_oom(config: dict[str, Any]) -> None:
     """
     forward_backward, fit = Trainer.forward_backward, Trainer.fit
 
-    def failing(self: Trainer, batch: Any) -> Any:
+    def failing(self: Trainer, *args: Any) -> Any:
         is_last_rank = distributed.rank() == distributed.world_size() - 1
         if self.config.batch_size == TOO_LARGE and len(self.history) == 1 and is_last_rank:
             ballast = torch.ones(_BALLAST_BYTES // 4)
             ballast.requires_grad_().square().sum().backward()
             raise BudgetExceededError(1.5, 1.0)
-        return forward_backward(self, batch)
+        return forward_backward(self, *args)
 
     def noting(self: Trainer, report: Any) -> bool:
         note = {"pid": os.getpid(), "batch_size": self.config.batch_size, "mib": tensor_mib()}
