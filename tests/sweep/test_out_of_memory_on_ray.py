@@ -133,5 +133,6 @@ def test_what_takes_more_than_predicted_is_stopped_at_the_budget_and_told_as_inf
     assert fitting.constraints["memory_gib"] <= 0
     assert (oom.state, oom.user_attrs["outcome"]) == (TrialState.PRUNED, "oom")
     assert oom.user_attrs["peak_memory_gib"] > budget_gib
-    assert oom.constraints["memory_gib"] == oom.user_attrs["peak_memory_gib"] - budget_gib
+    over_gib = oom.user_attrs["peak_memory_gib"] - budget_gib
+    assert oom.constraints["memory_gib"] == max(over_gib, 0.01)  # never as if it hardly mattered
     assert oom.user_attrs["error"].startswith("BudgetExceededError: the tensors of a training")
