@@ -28,6 +28,7 @@ from slrtune.memory.semantics import CudaSemantics, FiniteValues, workspace_byte
 from slrtune.memory.timeline import Timeline, TimelineTracker
 from slrtune.models import VideoModel, create_model
 from slrtune.models.registry import FrameFeatureModel
+from slrtune.training import distributed
 from slrtune.training.engine import Trainer
 from slrtune.training.normalization import normalize_frames
 
@@ -107,6 +108,8 @@ class FakeTrial:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         with ExitStack() as stack:
+            # rank 0 traces for all; the ranks beside it are accounted for by their buckets
+            stack.enter_context(distributed.alone())
             stack.enter_context(_without_garbage_collection())
             # recomputation saves and restores the generator's state; nothing draws from it
             stack.enter_context(torch.random.fork_rng(devices=[]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -17,8 +18,26 @@ from slrtune.config.errors import UserError
 Result = TypeVar("Result")
 
 
+_is_alone: ContextVar[bool] = ContextVar("is_alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Context in which this process is a trial of one worker, whatever group it belongs to.
+
+    For what a rank does by itself: a collective in it would wait for ranks that never come.
+    """
+    token = _is_alone.set(True)
+    try:
+        yield
+    finally:
+        _is_alone.reset(token)
+
+
 def is_distributed() -> bool:
     """Whether this trial has several workers (Ray Train or torchrun set the group up, not we)."""
+    if _is_alone.get():
+        return False
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
