@@ -90,16 +90,19 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_no_rubbish(tmp_path: Path):
 def test_a_save_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path):
     checkpoints, newest = saved_twice(tmp_path), 2
     for delay_ms in range(1, 21):
+        saved_once, tell_parent = os.pipe()
         child = os.fork()
         if child == 0:
             for epoch in itertools.count(newest + 1):
                 checkpoints.save_last({**STATE, "epoch": epoch})
+                os.write(tell_parent, b".")
+        os.read(saved_once, 1)  # however slow the machine is: the kill hits a later save
         time.sleep(delay_ms / 1000)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(saved_once), os.close(tell_parent)
         before, newest = newest, checkpoints.load_last()["epoch"]
-        assert newest >= before
-    assert newest > 2
+        assert newest > before
     assert not (tmp_path / "last.pt.corrupt").exists()
 
 
