@@ -114,8 +114,8 @@ def test_wlasl_frames_count_from_one_and_include_the_last(tmp_path: Path) -> Non
     annotations.write_text(json.dumps([{"gloss": "book", "instances": instances}]))
     assert index_wlasl(tmp_path / "videos", annotations) == (
         ClipRecord("001.mp4", "book", "train", "7"),
-        ClipRecord("002.mkv", "book", "train", "7", 10, 20),
-        ClipRecord("003", "book", "train", "7", None, 5),
+        ClipRecord("002.mkv", "book", "train", "7", start_frame=10, end_frame=20),
+        ClipRecord("003", "book", "train", "7", end_frame=5),
     )
 
 

@@ -10,7 +10,25 @@ from slrtune.data.coverage import Coverage, SplitCoverage
 from slrtune.data.manifest import ClipRecord, read_manifest, write_manifest
 
 RECORDS = (
-    ClipRecord("a/1.mp4", "قلم", "train", "01", 3, 9, 12, 25.0, 48, 32, status="ok"),
+    ClipRecord(
+        "a/1.mp4",
+        "قلم",
+        "train",
+        "01",
+        "ما هذا؟",
+        4,
+        3,
+        9,
+        box=(1, 2, 30, 31.5),
+        box_unit="px",
+        keypoints="a/1.npy",
+        num_frames=12,
+        fps=25.0,
+        width=48,
+        height=32,
+        content_hash="ab",
+        status="ok",
+    ),
     ClipRecord("a/2.mp4", "book", "train", status="missing", reason="no such file"),
     ClipRecord("b/3.mp4", "book", "val", status="unreadable", reason="zero bytes"),
     ClipRecord("b/4.mp4", "قلم", "val", status="ok"),
@@ -23,12 +41,20 @@ def test_a_manifest_reads_back_as_written(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["manifest.parquet"]
 
 
+def test_seconds_count_in_the_frames_of_the_file() -> None:
+    in_seconds = ClipRecord("a.mp4", "x", "train", start_s=1.5, end_s=2.0)
+    assert in_seconds.frame_window(fps=30.0) == (45, 60)
+    assert in_seconds.frame_window(fps=None) == (None, None)
+    in_frames = ClipRecord("a.mp4", "x", "train", start_frame=3)
+    assert in_frames.frame_window(fps=30.0) == (3, None)
+
+
 def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.parquet"
     write_manifest(path, RECORDS)
     old = pq.read_table(path).replace_schema_metadata({"slrtune_manifest_version": "0"})
     pq.write_table(old, path)
-    with pytest.raises(UserError, match="version must be 1, but is 0"):
+    with pytest.raises(UserError, match="version must be 2, but is 0"):
         read_manifest(path)
 
 
