@@ -22,7 +22,7 @@ from slrtune.config.data import DataConfig
 from slrtune.data.manifest import FOUND, OK, TOO_SHORT, UNREADABLE, ClipRecord
 from slrtune.data.resize import channels_first, channels_last, resize_short_side
 from slrtune.data.sampling import thin
-from slrtune.data.video import VideoError, VideoInfo, read
+from slrtune.data.video import Timeline, VideoError, VideoInfo, read
 from slrtune.data.workers import WorkerCrash, map_crash_proof
 
 CACHE_VERSION = 1
@@ -79,8 +79,8 @@ def decode_clip(
         VideoError: the file is not usable; ClipTooShortError: it is, but the clip is too short.
     """
 
-    def choose(num_frames: int) -> Sequence[int]:
-        first, last = clip_window(start, end, num_frames)
+    def choose(timeline: Timeline) -> Sequence[int]:
+        first, last = clip_window(start, end, timeline.num_frames)
         if last - first < MIN_FRAMES:
             raise ClipTooShortError(f"has {last - first} frame(s), needs at least {MIN_FRAMES}")
         return thin(first, last, parameters.max_frames).tolist()
