@@ -63,6 +63,8 @@ def broken_rules(experiment: Experiment, *, check_paths: bool) -> list[BrokenRul
 
 def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
+    if data.pack is not None:
+        return  # it holds its own list of clips
     if data.source != "fingerspelling" and data.root is None:
         yield BrokenRule(
             "data.root",
@@ -81,7 +83,8 @@ def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
 def _paths_exist(experiment: Experiment) -> Iterator[BrokenRule]:
     for key in ("root", "annotations"):
         path: Path | None = getattr(experiment.data, key)
-        if path is not None and not absolute(path).exists():
+        is_needed = experiment.data.pack is None  # a pack may be used where its videos are not
+        if is_needed and path is not None and not absolute(path).exists():
             yield BrokenRule(
                 f"data.{key}", (), f"must exist, but there is no {path}; correct the path"
             )
@@ -130,13 +133,13 @@ def _temporal_kernel_has_a_middle(experiment: Experiment) -> Iterator[BrokenRule
         )
 
 
-def _cache_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
+def _pack_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
-    if data.cache_size_px is not None and data.cache_size_px < data.image_size:
+    if data.pack_size_px is not None and data.pack_size_px < data.image_size:
         yield BrokenRule(
-            "data.cache_size_px",
+            "data.pack_size_px",
             ("data.image_size",),
-            f"must be >= data.image_size, but {data.cache_size_px} < {data.image_size}; "
+            f"must be >= data.image_size, but {data.pack_size_px} < {data.image_size}; "
             "raise it or set it to null",
         )
 
@@ -256,7 +259,7 @@ _RULES: tuple[Rule, ...] = (
     _heads_divide_the_width,
     _patches_tile_the_image,
     _temporal_kernel_has_a_middle,
-    _cache_holds_the_image,
+    _pack_holds_the_image,
     _batches_divide,
     _grace_ends_before_training,
     _warmup_ends_before_training,

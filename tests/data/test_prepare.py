@@ -56,7 +56,7 @@ def test_changed_files_and_changed_parameters_are_decoded_anew(
     changed = prepare_data(config, num_workers=1)
     assert changed.folder != first.folder
     assert changed.records[0].num_frames == 30
-    larger = config.model_copy(update={"cache_size_px": 24})
+    larger = config.model_copy(update={"pack_size_px": 24})
     assert prepare_data(larger, num_workers=1).folder != changed.folder
 
 
