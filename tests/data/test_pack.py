@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def test_jpeg_is_small_and_near_the_raw_pixels(tmp_path: Path) -> None:
     chosen = np.array([1, 4, 4, 7])
     (_, raw), (_, small) = raw_pack.read(0), jpeg_pack.read(0)
     assert (small[chosen].shape, len(small)) == ((4, 160, 240, 3), 8)
-    assert np.abs(raw[chosen].astype(int) - small[chosen]).mean() < 3
+    assert np.abs(raw[chosen].astype(int) - small[chosen]).mean() < 5  # a coarse picture
     np.testing.assert_array_equal(small[chosen][1], small[chosen][2])
 
 
@@ -268,6 +269,26 @@ def test_processes_pack_the_same_bytes(twelve: PackPlan, unbroken: Path, tmp_pat
     assert checksums(tmp_path) == checksums(unbroken)
 
 
+class Deadly(ClipRecord):
+    """Kills the process that decodes it, as a decoder's segmentation fault does."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "start_s" and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().__getattribute__(name)
+
+
+def test_a_clip_that_kills_its_decoder_costs_that_clip_alone(tmp_path: Path) -> None:
+    for number in range(6):
+        write_video(tmp_path / f"{number}.mp4", 5 + number)
+    records = [ClipRecord(f"{number}.mp4", "x", "train") for number in range(6)]
+    records[2] = Deadly("2.mp4", "x", "train")
+    outcome, reader = build(plan(tmp_path, *records), tmp_path / "out", by_processes(1))
+    assert [record.status for record in outcome] == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
+    assert outcome[2].reason == "decoder crashed"
+    assert len(reader) == 5
+
+
 def test_an_address_packs_the_same_bytes(twelve: PackPlan, unbroken: Path, tmp_path: Path) -> None:
     folder = Folder(f"file://{tmp_path}/a b")
     build_pack(twelve, folder, here, lambda *_: None)  # type: ignore[arg-type]
@@ -303,7 +324,7 @@ def test_a_pack_says_what_it_is_and_notices_damage(unbroken: Path, tmp_path: Pat
     (copy / name).write_bytes(content)
     assert damaged_files(pack, lambda done, total: None) == [name]
     (copy / name).write_bytes(content[:-100])
-    with pytest.raises(UserError, match="the pack is damaged: remove .* and pack again"):
+    with pytest.raises(UserError, match=r"the pack is damaged: remove .* and pack again"):
         Pack.find(copy)
 
 

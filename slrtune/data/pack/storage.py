@@ -14,12 +14,16 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs
 
 from slrtune.config.errors import UserError
+
+_URI_CHARACTERS = ":/?&=%@+,;~!$'()*#[]"
+"""Everything else, such as blanks and letters of other scripts, is escaped."""
 
 
 class Folder:
@@ -42,7 +46,7 @@ class Folder:
         if "://" not in self.uri:
             return fs.LocalFileSystem(), str(Path(self.uri).expanduser().absolute())
         try:
-            filesystem, base = fs.FileSystem.from_uri(self.uri)
+            filesystem, base = fs.FileSystem.from_uri(quote(self.uri, safe=_URI_CHARACTERS))
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(
                 f"{self.uri}: must be a folder, or an address that Arrow knows such as "
