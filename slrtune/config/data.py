@@ -83,4 +83,5 @@ class DataConfig(Settings):
     augmentation: AugmentationConfig = AugmentationConfig()
     """Random changes of training clips."""
     num_loader_workers: int = Field(default=0, ge=0, le=64)
-    """Loader processes per training worker; 0 reads in the training process."""
+    """Loader processes per training worker; 0 = a thread of the training process, which starts at
+    once and is enough where clips are packed raw."""
