@@ -19,16 +19,14 @@ import pyarrow as pa
 import torch
 
 from slrtune.config.data import DataConfig
-from slrtune.data.manifest import FOUND, OK, TOO_SHORT, UNREADABLE, ClipRecord
+from slrtune.data.manifest import FOUND, OK, UNREADABLE, ClipRecord
 from slrtune.data.resize import channels_first, channels_last, resize_short_side
 from slrtune.data.sampling import thin
-from slrtune.data.video import VideoError, VideoInfo, read
+from slrtune.data.video import VideoError, VideoInfo, probe, read
+from slrtune.data.window import clip_window, status_of
 from slrtune.data.workers import WorkerCrash, map_crash_proof
 
 CACHE_VERSION = 1
-MIN_FRAMES = 2
-"""A clip of one frame shows no movement: `too_short`."""
-
 _FIELDS = [
     ("clip_id", pa.int64()),
     ("num_frames", pa.int32()),
@@ -36,10 +34,6 @@ _FIELDS = [
     ("width", pa.int32()),
     ("frames", pa.large_binary()),
 ]
-
-
-class ClipTooShortError(VideoError):
-    """The file is sound, but the clip holds fewer than MIN_FRAMES frames."""
 
 
 @dataclass(frozen=True)
@@ -76,30 +70,15 @@ def decode_clip(
     """Decode the frames [start, end) of a file, thinned and resized.
 
     Raises:
-        VideoError: the file is not usable; ClipTooShortError: it is, but the clip is too short.
+        VideoError: the file is not usable, or the clip too short or not in it.
     """
 
     def choose(num_frames: int) -> Sequence[int]:
-        first, last = clip_window(start, end, num_frames)
-        if last - first < MIN_FRAMES:
-            raise ClipTooShortError(f"has {last - first} frame(s), needs at least {MIN_FRAMES}")
-        return thin(first, last, parameters.max_frames).tolist()
+        return thin(*clip_window(start, end, num_frames), parameters.max_frames).tolist()
 
     info, frames = read(path, choose)
     resized = resize_short_side(channels_first(torch.from_numpy(frames)), parameters.size_px)
     return DecodedClip(info, channels_last(resized).numpy())
-
-
-def clip_window(start: int | None, end: int | None, num_frames: int) -> tuple[int, int]:
-    """The frames [first, last) of a sign in a file of ``num_frames`` frames.
-
-    WLASL's annotations count in the original video, but its own preprocess.py writes files that
-    are already cut to the sign. A file that is no longer than the window, or ends before it
-    begins, is such a file: all of it is the sign.
-    """
-    first, last = start or 0, num_frames if end is None else end
-    is_cut_already = first >= num_frames or num_frames <= last - first + 1
-    return (0, num_frames) if is_cut_already else (first, min(last, num_frames))
 
 
 def build_clip_cache(
@@ -140,10 +119,12 @@ def _attempt(
     root: Path, parameters: CacheParameters, record: ClipRecord
 ) -> tuple[ClipRecord, np.ndarray | None]:
     try:
-        clip = decode_clip(root / record.path, record.start_frame, record.end_frame, parameters)
+        path = root / record.path
+        in_seconds = record.start_s is not None or record.end_s is not None
+        window = record.frame_window(probe(path).fps if in_seconds else None)
+        clip = decode_clip(path, *window, parameters)
     except VideoError as error:
-        status = TOO_SHORT if isinstance(error, ClipTooShortError) else UNREADABLE
-        return replace(record, status=status, reason=error.reason), None
+        return replace(record, status=status_of(error), reason=error.reason), None
     return replace(record, status=OK, **asdict(clip.info)), clip.frames
 
 

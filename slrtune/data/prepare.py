@@ -27,7 +27,7 @@ from slrtune.data.coverage import Coverage
 from slrtune.data.dataset import CachedClip, ClipDataset
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import MISSING, ClipRecord, read_manifest, write_manifest
-from slrtune.data.splits import require_clips, require_split, with_val_split
+from slrtune.data.splits import assign_splits, require_clips, require_split
 from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
 from slrtune.data.workers import available_cpus
 
@@ -103,7 +103,7 @@ def prepare_data(
         parameters = CacheParameters.of(config)
         folder = _cache_dir(config) / f"clips-{_key(root, records, parameters)}"
         _build_once(folder, partial(_build, root, records, parameters, num_workers, on_progress))
-        records = with_val_split(read_manifest(folder / _MANIFEST), config)
+        records = assign_splits(read_manifest(folder / _MANIFEST), config)
     if only_split is None:
         require_clips(records, config, root)
     else:

@@ -12,14 +12,13 @@ import torch
 from slrtune.data.clip_cache import (
     CacheParameters,
     ClipCache,
-    ClipTooShortError,
     build_clip_cache,
-    clip_window,
     decode_clip,
 )
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.resize import resize_short_side
 from slrtune.data.video import decode
+from slrtune.data.window import ClipTooShortError, clip_window
 from slrtune.data.workers import WorkerCrash, map_crash_proof
 from tests.data.videos import write_half_video, write_images, write_video
 
