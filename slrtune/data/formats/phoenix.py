@@ -11,7 +11,7 @@ from __future__ import annotations
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import gloss_name, split_of_file
 from slrtune.data.formats.table import Row, Table, read_table
-from slrtune.data.manifest import ClipRecord
+from slrtune.data.manifest import FOUND, ClipRecord
 
 
 def index_phoenix(listing: Listing) -> list[ClipRecord]:
@@ -43,6 +43,10 @@ def looks_like_phoenix(table: Table) -> bool:
 def _record(row: Row, split: str, listing: Listing) -> ClipRecord:
     name = row.get("name", "id")
     folder = row.get("video", "folder").rsplit("/", 1)[0]  # <name>/1/*.png
+    # one name may be in two splits' folders; <name>/1 says more
+    place = listing.locate(folder or name, split=split)
+    if place["status"] != FOUND:
+        place = listing.locate(name, split=split)
     start, end = (int(row.get(column) or -1) for column in ("start", "end"))
     return ClipRecord(
         gloss=gloss_name(row.get("orth", "annotation")),
@@ -51,5 +55,5 @@ def _record(row: Row, split: str, listing: Listing) -> ClipRecord:
         sentence=row.get("translation") or None,
         start_frame=start if start > 0 else None,
         end_frame=end if end > 0 else None,
-        **listing.locate(name, *([folder] if folder else []), split=split),
+        **place,
     )
