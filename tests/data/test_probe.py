@@ -26,8 +26,8 @@ def test_every_status_is_told_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     records = [
         clip(), clip(start_s=0.5, end_s=1.0), clip("images"), clip("one.mp4"), clip("text.mp4"),
-        clip(start_s=3.0, end_s=9.0), clip(start_frame=48), clip(start_frame=49), clip(start_frame=50),
-        clip("gone.mp4", status="missing", reason="no such file"),
+        clip(start_s=3.0, end_s=9.0), clip(start_frame=48), clip(start_frame=49),
+        clip(start_frame=50), clip("gone.mp4", status="missing", reason="no such file"),
     ]  # fmt: skip
     probed = probe_clips(tmp_path, records)
     assert [record.status for record in probed] == [
