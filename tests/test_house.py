@@ -17,7 +17,7 @@ _FLOORS = (
 )  # fmt: skip
 _STRANGERS = {("models", "data")}
 _DOORS = {
-    "ray": ("sweep/", "cluster/"),
+    "ray": ("sweep/", "cluster/", "data/pack/on_ray.py"),
     "optuna": ("sweep/", "report/"),
     "rich": ("cli/console.py",),
     "typer": ("cli/",),

@@ -12,7 +12,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -57,27 +65,39 @@ def progress_bar() -> Iterator[Any]:
         TextColumn("{task.description:<28}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=out) as progress:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
+            if what not in tasks:  # what an earlier start has done takes no part in the rate
+                tasks[what] = progress.add_task(what, total=total, completed=done)
             progress.update(tasks[what], completed=done, total=total)
 
         yield show
 
 
+class _RateColumn(ProgressColumn):
+    """How many per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
 def _plain_progress() -> Any:
+    first: dict[str, tuple[float, int]] = {}
     last: dict[str, float] = {}
 
     def show(what: str, done: int, total: int) -> None:
         now_s = time.monotonic()
+        started_s, done_before = first.setdefault(what, (now_s, done))
         if done == total or now_s - last.get(what, 0.0) > 10:
             last[what] = now_s
-            say(f"{what}: {done}/{total}")
+            speed = (done - done_before) / max(now_s - started_s, 1e-9)
+            left = f", {duration((total - done) / speed)} left" if speed and done < total else ""
+            say(f"{what}: {done}/{total}" + (f" ({speed:.1f}/s{left})" if speed else ""))
 
     return show
 

@@ -108,8 +108,9 @@ def _print_cost(evaluation: Evaluation) -> None:
     cost = evaluation.cost
     say(
         f"{len(evaluation.predictions)} clips in {duration(cost.wall_s)} "
-        f"({len(evaluation.predictions) / cost.wall_s:.1f} clips/s, {percent(cost.data_wait)} of "
-        f"it waiting for clips), peak memory {number(cost.peak_memory_gib, 3)} GiB, on "
+        f"({len(evaluation.predictions) / cost.wall_s:.1f} clips/s, "
+        f"{percent(cost.data_wait_share)} of it waiting for clips), "
+        f"peak memory {number(cost.peak_memory_gib, 3)} GiB, on "
         f"{evaluation.device} in {evaluation.precision}, batches of {evaluation.batch_size}"
     )
 

@@ -11,10 +11,10 @@ _MAX_NAMED = 10
 
 
 def prepare(data: DataConfig) -> PreparedData:
-    """Render, index and decode on first use, with bars; then say where it is and what is usable."""
+    """Render, index and pack on first use, with bars; then say where it is and what is usable."""
     with progress_bar() as show:
         prepared = prepare_data(data, on_progress=show)
-    say(f"Data: {len(prepared.glosses)} glosses, clips in {prepared.folder}")
+    say(f"Data: {len(prepared.glosses)} glosses, clips in {prepared.pack.folder}")
     print_coverage(prepared.coverage)
     return prepared
 

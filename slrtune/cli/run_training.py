@@ -90,6 +90,7 @@ def _epoch_line(metrics: dict[str, Any], max_epochs: int) -> str:
         f"val loss {metrics['val_loss']:.3f}  top-1 {percent(metrics['val_top1'])} "
         f"(per class {percent(metrics.get('val_top1_per_class'))})  "
         f"top-5 {percent(metrics['val_top5'])}  {metrics['clips_per_s']:.0f} clips/s  "
+        f"data wait {percent(metrics['data_wait_share'])}  "
         f"peak {number(metrics['peak_memory_gib'])} GiB  {duration(left_s)} left"
     )
 

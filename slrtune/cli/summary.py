@@ -21,7 +21,7 @@ from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER
 
 _COLUMNS = (
     "rank", "trial", "outcome", "epochs", "best val top-1", "top-5", "peak GiB", "clips/s",
-    "train time", "parameters",
+    "data wait", "train time", "parameters",
 )  # fmt: skip
 
 
@@ -137,6 +137,7 @@ def print_leaderboard(results: SweepResults, top: int) -> None:
                 percent(metrics.get("best_val_top5")),
                 peak_memory(row, 3),
                 number(metrics.get("clips_per_s"), 1),
+                percent(metrics.get("data_wait_share")),
                 duration(metrics.get("total_s", 0.0)),
                 params_text(row.params),
             )

@@ -25,7 +25,7 @@ class AugmentationConfig(Settings):
 
 
 class DataConfig(Settings):
-    """Where the clips come from, how they are cached, and the shape that the model sees."""
+    """Where the clips come from, how they are packed, and the shape that the model sees."""
 
     source: Literal[
         "fingerspelling", "auto", "class_folders", "csv", "wlasl", "msasl", "asl_citizen",
@@ -56,7 +56,7 @@ class DataConfig(Settings):
     """A clip that is in two splits (same file or same content) is left out of training, or of
     validation where it is in both val and test. Off: it is an error."""
     cache_dir: Path = Path("~/.cache/slrtune")
-    """Where rendered videos and decoded clips are kept, shared by all trials and sweeps."""
+    """Where rendered videos and packed clips are kept, shared by all trials and sweeps."""
     synth_seed: int = Field(default=0, ge=0)
     """Fingerspelling: seed of the rendered videos."""
     synth_num_signers: int = Field(default=16, ge=3, le=99)
@@ -76,14 +76,26 @@ class DataConfig(Settings):
     """T: frames per clip that the model sees."""
     image_size: int = Field(default=224, ge=16, le=1024)
     """H = W: pixels that the model sees."""
-    cache_size_px: int | None = Field(default=None, ge=16, le=2048)
-    """Short side of the cached frames; null = 1.15 x image_size, room for random crops. Disk:
-    about 4/3 x cache_size_px^2 x 3 bytes per cached frame of a 4:3 video."""
-    cache_max_frames: int = Field(default=64, ge=1)
-    """Longer clips are thinned evenly to this many cached frames."""
+    pack: str | None = None
+    """A folder, or an address such as `s3://bucket/pack`, that `slrtune data pack --out` wrote:
+    train on it. It must have been packed with these settings. The videos need not be there: leave
+    `root` out then. null = clips are packed into cache_dir on first use."""
+    pack_size_px: int | None = Field(default=None, ge=16, le=2048)
+    """Short side of the packed frames; null = 1.15 x image_size, room for random crops. Disk:
+    about 4/3 x pack_size_px^2 x 3 bytes per packed `raw` frame of a 4:3 video."""
+    pack_max_frames: int = Field(default=64, ge=1)
+    """Longer clips are thinned evenly to this many packed frames."""
+    pack_storage: Literal["raw", "jpeg"] = "raw"
+    """How packed frames are stored. `raw`: uint8, read without decoding. `jpeg`: a tenth of the
+    disk, but each frame is decoded at each reading (docs/data.md has the figures)."""
+    pack_jpeg_quality: int = Field(default=90, ge=1, le=95)
+    """Quality of `pack_storage: jpeg`."""
+    pack_crop_margin: float | None = Field(default=0.1, ge=0.0, le=10.0)
+    """Where the data give the signer's box: pack a square around it with this share of its longer
+    side as room on each side. null = always the whole picture."""
     cache_size_gib: float = Field(default=50.0, gt=0.0)
-    """training.cache_features: the most disk that the feature files in cache_dir take up together.
-    The least recently used ones make room for a new one. Decoded clips are not counted."""
+    """The most disk that clips packed into cache_dir take up together, and the most that the
+    feature files of training.cache_features do. The least recently used make room for new ones."""
     train_sampling: Literal["random_segment", "uniform"] = "random_segment"
     """Training frames: one random frame from each of T equal segments (Wang et al. 2016, TSN),
     or always the middle ones. Validation is always uniform."""

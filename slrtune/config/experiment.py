@@ -66,6 +66,8 @@ _WITHOUT_ANNOTATIONS = ("fingerspelling", "auto", "class_folders", "csv")
 
 def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
+    if data.pack is not None:
+        return  # it holds its own list of clips
     if data.source != "fingerspelling" and data.root is None:
         yield BrokenRule(
             "data.root",
@@ -113,6 +115,8 @@ def _splits_can_be_drawn(experiment: Experiment) -> Iterator[BrokenRule]:
 
 def _paths_exist(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
+    if data.pack is not None:
+        return  # a pack may be used where its videos are not
     named = [("root", data.root), ("keypoints", data.keypoints)]
     for key, path in [*named, *(("annotations", file) for file in data.annotations)]:
         if path is not None and not absolute(path).exists():
@@ -164,13 +168,13 @@ def _temporal_kernel_has_a_middle(experiment: Experiment) -> Iterator[BrokenRule
         )
 
 
-def _cache_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
+def _pack_holds_the_image(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
-    if data.cache_size_px is not None and data.cache_size_px < data.image_size:
+    if data.pack_size_px is not None and data.pack_size_px < data.image_size:
         yield BrokenRule(
-            "data.cache_size_px",
+            "data.pack_size_px",
             ("data.image_size",),
-            f"must be >= data.image_size, but {data.cache_size_px} < {data.image_size}; "
+            f"must be >= data.image_size, but {data.pack_size_px} < {data.image_size}; "
             "raise it or set it to null",
         )
 
@@ -291,7 +295,7 @@ _RULES: tuple[Rule, ...] = (
     _heads_divide_the_width,
     _patches_tile_the_image,
     _temporal_kernel_has_a_middle,
-    _cache_holds_the_image,
+    _pack_holds_the_image,
     _batches_divide,
     _grace_ends_before_training,
     _warmup_ends_before_training,

@@ -55,7 +55,7 @@ class TrainingConfig(Settings):
     """The encoder (CNN or ViT) does not learn in the first x epochs, and works as in validation:
     its BatchNorm statistics stay and nothing in it is dropped. From max_epochs on: never learns."""
     cache_features: bool = False
-    """With an encoder that never learns: compute the features of every cached frame once, keep
+    """With an encoder that never learns: compute the features of every packed frame once, keep
     them on the disk (see data.cache_size_gib) and train on them, several times faster. Frames are
     still sampled at random over time, but pixels are not augmented: all of data.augmentation is
     without effect."""

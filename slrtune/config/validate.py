@@ -70,6 +70,8 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
         name: absolute(path) for name, path in paths.items() if path is not None
     }
     given["annotations"] = tuple(absolute(file) for file in data.annotations)
+    if data.pack is not None and "://" not in data.pack:
+        given["pack"] = str(absolute(Path(data.pack)))
     return experiment.model_copy(
         update={
             "data": data.model_copy(update=given),

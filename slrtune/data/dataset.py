@@ -1,9 +1,10 @@
-"""Cached clips as samples of a map-style dataset: frames, label, clip id."""
+"""Packed clips as samples of a map-style dataset: frames, label, clip id."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,11 @@ from torch.utils.data import Dataset
 
 from slrtune.config.data import DataConfig
 from slrtune.data.augment import evaluation_view, training_view
-from slrtune.data.clip_cache import CacheParameters, ClipCache, decode_clip
+from slrtune.data.manifest import ClipRecord
+from slrtune.data.pack.clip import decode_clip
+from slrtune.data.pack.parameters import PackParameters
+from slrtune.data.pack.reader import Pack, PackReader
+from slrtune.data.pack.shard import PackedFrames
 from slrtune.data.resize import channels_first
 from slrtune.data.sampling import random_segment, uniform
 from slrtune.data.seeding import Purpose, random_stream
@@ -27,8 +32,8 @@ class Sample(NamedTuple):
     clip_id: int
 
 
-class CachedClip(NamedTuple):
-    """Where a clip lies in the cache file, and what it shows."""
+class ClipPlace(NamedTuple):
+    """Where a clip lies in the pack, and what it shows."""
 
     position: int
     clip_id: int
@@ -38,13 +43,14 @@ class CachedClip(NamedTuple):
 class ClipDataset(Dataset[Sample]):
     """The usable clips of one split, in manifest order.
 
-    Pickles cheaply: the cache file is opened by each process when it reads its first clip.
+    Pickles cheaply: each process maps the pack's files for itself when it first reads of them, and
+    the kernel keeps their pages once for all.
     """
 
     def __init__(
         self,
-        cache_file: Path,
-        clips: tuple[CachedClip, ...],
+        pack: Pack,
+        clips: tuple[ClipPlace, ...],
         config: DataConfig,
         *,
         is_training: bool,
@@ -52,10 +58,9 @@ class ClipDataset(Dataset[Sample]):
     ) -> None:
         self.clips = clips
         self.is_training = is_training
-        self._cache_file = cache_file
+        self._reader = PackReader(pack)
         self._config = config
         self._seed = seed
-        self._cache: ClipCache | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -68,35 +73,40 @@ class ClipDataset(Dataset[Sample]):
         had it before, and on nothing else.
         """
         epoch, index, repeat = key if isinstance(key, tuple) else (0, key, 0)
-        clip, cached = self.clips[index], self.cached_frames(index)
+        clip, packed = self.clips[index], self.packed_frames(index)
         if not self.is_training:
-            return Sample(_evaluation_frames(cached, self._config), clip.label, clip.clip_id)
+            return Sample(_evaluation_frames(packed, self._config), clip.label, clip.clip_id)
         rng = sample_stream(self._seed, epoch, clip.clip_id, repeat)
         config = self._config
-        chosen = training_frames(len(cached), config, rng)
-        frames = channels_first(torch.from_numpy(cached[chosen]))
+        chosen = training_frames(len(packed), config, rng)
+        frames = channels_first(torch.from_numpy(packed[chosen]))
         view = training_view(frames, config.image_size, config.augmentation, rng)
         return Sample(view, clip.label, clip.clip_id)
 
-    def cached_frames(self, index: int) -> np.ndarray:
-        """All cached frames of a clip: uint8 (T', H', W', 3), mapped and read-only."""
+    def __getitems__(self, keys: Sequence[int | Key]) -> list[Sample]:
+        """The samples of a batch, read in the order in which they lie on the disk."""
+        samples: dict[int, Sample] = {}
+        for place in sorted(range(len(keys)), key=lambda place: self._position(keys[place])):
+            samples[place] = self[keys[place]]
+        return [samples[place] for place in range(len(keys))]
+
+    def packed_frames(self, index: int) -> PackedFrames:
+        """All packed frames of a clip: indexable uint8 (T', H', W', 3), mapped and read-only."""
         clip = self.clips[index]
-        if self._cache is None:
-            self._cache = ClipCache(self._cache_file)
-        clip_id, frames = self._cache.read(clip.position)
+        clip_id, frames = self._reader.read(clip.position)
         if clip_id != clip.clip_id:
             raise RuntimeError(
-                f"{self._cache_file}: clip {clip.clip_id} expected at {clip.position}, "
+                f"{self._reader.pack.folder}: clip {clip.clip_id} expected at {clip.position}, "
                 f"found {clip_id}"
             )
         return frames
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": None}
+    def _position(self, key: int | Key) -> int:
+        return self.clips[key[1] if isinstance(key, tuple) else key].position
 
 
 class WholeClipDataset(Dataset[tuple[int, Tensor]]):
-    """Every cached frame of each clip as validation sees it: clip id, uint8 (T', C, H, W)."""
+    """Every packed frame of each clip as validation sees it: clip id, uint8 (T', C, H, W)."""
 
     def __init__(self, clips: ClipDataset, image_size: int) -> None:
         self._clips = clips
@@ -106,8 +116,9 @@ class WholeClipDataset(Dataset[tuple[int, Tensor]]):
         return len(self._clips)
 
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        cached = torch.from_numpy(self._clips.cached_frames(index).copy())
-        view = evaluation_view(channels_first(cached), self._image_size)
+        packed = self._clips.packed_frames(index)
+        pixels = channels_first(torch.from_numpy(packed[np.arange(len(packed))]))
+        view = evaluation_view(pixels, self._image_size)
         return self._clips.clips[index].clip_id, view
 
 
@@ -116,26 +127,26 @@ def sample_stream(seed: int, epoch: int, clip_id: int, repeat: int) -> np.random
     return random_stream(Purpose.SAMPLE, seed, epoch, clip_id, *([repeat] if repeat else []))
 
 
-def training_frames(num_cached: int, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
-    """Which of a clip's cached frames a training sample shows: int64 (T,)."""
+def training_frames(num_packed: int, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
+    """Which of a clip's packed frames a training sample shows: int64 (T,)."""
     if config.train_sampling == "random_segment":
-        return random_segment(num_cached, config.num_frames, rng)
-    return uniform(num_cached, config.num_frames)
+        return random_segment(num_packed, config.num_frames, rng)
+    return uniform(num_packed, config.num_frames)
 
 
 def load_clip(path: Path, config: DataConfig) -> Tensor:
     """Any video file or image folder as a validation clip: uint8 (T, C, H, W).
 
-    The same pixels as validation through the cache, so a deployed model sees what was measured.
+    The same pixels as validation through a pack, so a deployed model sees what was measured.
 
     Raises:
         VideoError: the file is not usable.
     """
-    return _evaluation_frames(
-        decode_clip(path, None, None, CacheParameters.of(config)).frames, config
-    )
+    record = ClipRecord(path.name, gloss="", split="")
+    clip = decode_clip(path.parent, record, PackParameters.of(config)).clip
+    return _evaluation_frames(clip.frames, config)
 
 
-def _evaluation_frames(cached: np.ndarray, config: DataConfig) -> Tensor:
-    chosen = cached[uniform(len(cached), config.num_frames)]
+def _evaluation_frames(packed: PackedFrames, config: DataConfig) -> Tensor:
+    chosen = packed[uniform(len(packed), config.num_frames)]
     return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size)

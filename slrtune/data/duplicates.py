@@ -6,7 +6,6 @@ was trained on must not judge the model.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,21 +14,11 @@ from pathlib import Path
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
+from slrtune.data.content_hash import hash_content
 from slrtune.data.manifest import DUPLICATE, FOUND, ClipRecord
 from slrtune.data.video import VideoError, image_files, probe
 
-_CHUNK_BYTES = 1 << 20
 _MAX_NAMED = 5
-
-
-def content_hash(path: Path) -> str:
-    """Of a file's bytes, or of all images of a folder in their order; names do not count."""
-    digest = hashlib.blake2b(digest_size=16)
-    for file in image_files(path) if path.is_dir() else [path]:
-        with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def mark_duplicates(
@@ -121,7 +110,7 @@ def _equal_contents(root: Path, paths: set[str]) -> dict[str, str]:
     for (_, size), twins in by_size.items():
         if size > 0 and len(twins) > 1:
             for path in twins:
-                by_hash[content_hash(root / path)].append(path)
+                by_hash[hash_content(root / path)].append(path)
     return {
         path: digest
         for digest, twins in by_hash.items()

@@ -1,13 +1,13 @@
-"""Features of every cached frame, computed once by a frozen encoder: Arrow files of bounded size.
+"""Features of every packed frame, computed once by a frozen encoder: Arrow files of bounded size.
 
-    cache_dir/features/<key>.arrow   one clip per record batch, mapped into memory
-                       <key>.lock    held (shared) by every process that uses the file
-                       .lock         held by the one process that builds a file
+    cache_dir/features/<key>.arrow          one clip per record batch, mapped into memory
+                       <key>.arrow.in_use   held (shared) by every process that uses the file
+                       .lock                held by the one process that builds a file
 
 A file is built as <key>.partial and renamed when whole. Files that nobody uses make room for new
 ones, the least recently used (by modification time) first.
 
-Shapes: T' cached frames of a clip, T frames of a sample, F features.
+Shapes: T' packed frames of a clip, T frames of a sample, F features.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from torch.utils.data import Dataset
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
-from slrtune.data.dataset import CachedClip, Sample, sample_stream, training_frames
+from slrtune.data.dataset import ClipPlace, Sample, sample_stream, training_frames
+from slrtune.data.disk_bound import BYTES_PER_GIB, make_room, use
 from slrtune.data.sampling import uniform
 from slrtune.data.sharding import Key
 
-_BYTES_PER_GIB = 2**30
 _BYTES_PER_BATCH = 1024  # of an Arrow file beside the features, rounded up
 _METADATA = b"slrtune_features"
 _FIELDS = [("clip_id", pa.int64()), ("features", pa.large_binary())]
@@ -73,9 +73,9 @@ class FeatureStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{key}.arrow"
         while True:
-            file = self._use(path)
-            if file is not None:
-                return file
+            lock = use(path)
+            if lock is not None:
+                return FeatureFile(path, lock)
             with _locked(self._folder / ".lock"):
                 if path.exists():
                     continue
@@ -84,47 +84,20 @@ class FeatureStore:
                 build(partial)
                 partial.rename(path)
 
-    def _use(self, path: Path) -> FeatureFile | None:
-        lock = path.with_suffix(".lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            lock.close()
-            return None
-        return FeatureFile(path, lock)
-
     def _make_room(self, num_bytes: int) -> None:
         """Remove files until ``num_bytes`` fit; the caller is the only one that builds."""
         for partial in self._folder.glob("*.partial"):
             partial.unlink()  # of a builder that died
-        allowed = int(self._max_gib * _BYTES_PER_GIB)
-        files = sorted(self._folder.glob("*.arrow"), key=lambda file: file.stat().st_mtime)
-        used = sum(file.stat().st_size for file in files)
-        if num_bytes <= allowed:
-            for file in files:
-                if used + num_bytes > allowed:
-                    used -= _remove_if_unused(file)
+        allowed = int(self._max_gib * BYTES_PER_GIB)
+        used = make_room(self._folder.glob("*.arrow"), num_bytes, allowed)
         if used + num_bytes > allowed:
-            in_use = f" beside {used / _BYTES_PER_GIB:.2g} GiB that are in use" if used else ""
+            in_use = f" beside {used / BYTES_PER_GIB:.2g} GiB that are in use" if used else ""
             raise UserError(
                 f"data.cache_size_gib: must hold the features of the clips, but "
-                f"{num_bytes / _BYTES_PER_GIB:.2g} GiB do not fit into {self._max_gib:g} GiB"
-                f"{in_use}; raise it, lower data.cache_max_frames, or set "
+                f"{num_bytes / BYTES_PER_GIB:.2g} GiB do not fit into {self._max_gib:g} GiB"
+                f"{in_use}; raise it, lower data.pack_max_frames, or set "
                 "training.cache_features to false"
             )
-
-
-def _remove_if_unused(path: Path) -> int:
-    """Bytes that are free now."""
-    with path.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 0
-        size = path.stat().st_size
-        path.unlink()
-        return size
 
 
 @contextmanager
@@ -192,7 +165,7 @@ class FeatureDataset(Dataset[Sample]):
     def __init__(
         self,
         path: Path,
-        clips: tuple[CachedClip, ...],
+        clips: tuple[ClipPlace, ...],
         config: DataConfig,
         *,
         is_training: bool,
@@ -213,11 +186,11 @@ class FeatureDataset(Dataset[Sample]):
         epoch, index, repeat = key if isinstance(key, tuple) else (0, key, 0)
         clip, config = self.clips[index], self._config
 
-        def choose(num_cached: int) -> np.ndarray:
+        def choose(num_packed: int) -> np.ndarray:
             if not self.is_training:
-                return uniform(num_cached, config.num_frames)
+                return uniform(num_packed, config.num_frames)
             rng = sample_stream(self._seed, epoch, clip.clip_id, repeat)
-            return training_frames(num_cached, config, rng)
+            return training_frames(num_packed, config, rng)
 
         if self._reader is None:
             self._reader = FeatureReader(self._path)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.manifest import ClipRecord
@@ -29,14 +27,6 @@ def with_keypoints(
     if not folder.is_dir():
         raise UserError(f"data.keypoints: must be a folder, but {folder} is none; correct the path")
     return [replace(record, keypoints=_array_of(record, folder, root)) for record in records]
-
-
-def keypoint_frames(file: Path) -> int | None:
-    """How many frames an array holds (its first axis), from its header; None = it is no array."""
-    try:
-        return int(np.load(file, mmap_mode="r", allow_pickle=False).shape[0])
-    except (OSError, ValueError, IndexError, EOFError):
-        return None
 
 
 def _array_of(record: ClipRecord, folder: Path, root: Path) -> str | None:

@@ -80,9 +80,14 @@ class ClipLoader:
     def __iter__(self) -> Iterator[ClipBatch]:
         return iter(self._loader)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that the next iteration goes through."""
-        self._batches.epoch = epoch
+    def set_epoch(self, epoch: int, num_done: int = 0) -> None:
+        """Choose the epoch, from 0, that the next iteration goes through.
+
+        Args:
+            num_done: micro-batches of it that this rank has had before an interruption. The rest
+                comes exactly as it would have, for a batch depends on (seed, epoch, its place).
+        """
+        self._batches.epoch, self._batches.num_done = epoch, num_done
 
 
 def build_loader(

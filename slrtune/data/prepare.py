@@ -1,11 +1,9 @@
-"""From files to a prepared folder: index, decode into the clip cache, manifest; once per content.
+"""From files to clips ready for training: render, index, pack; each once per content.
 
-    cache_dir/fingerspelling-<key>/   rendered videos, if the source is fingerspelling
-    cache_dir/clips-<key>/            clips.arrow  manifest.parquet  prepared.json
+    cache_dir/fingerspelling-<digest>/   rendered videos, if the source is fingerspelling
+    cache_dir/clips-<key>/               a pack made on first use, see `slrtune.data.pack.reader`
 
-The key is a hash of everything that decides the content: clip list, sizes and times of the files,
-decode parameters. A folder is built as <name>.partial under a lock and renamed when whole, so it
-is either complete or not there, however many processes ask for it or die meanwhile.
+`data.pack` names a pack that `slrtune data pack` made instead. Either way the packing is the same.
 """
 
 from __future__ import annotations
@@ -13,20 +11,26 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TextIO
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
-from slrtune.data.clip_cache import CacheParameters, build_clip_cache
 from slrtune.data.coverage import Coverage
-from slrtune.data.dataset import CachedClip, ClipDataset
+from slrtune.data.dataset import ClipDataset, ClipPlace
+from slrtune.data.disk_bound import BYTES_PER_GIB, make_room, use
 from slrtune.data.index import index_clips
-from slrtune.data.manifest import MISSING, ClipRecord, read_manifest, write_manifest
+from slrtune.data.manifest import ClipRecord
+from slrtune.data.pack.build import Engine, OnPacked, PackPlan, build_pack, by_processes
+from slrtune.data.pack.fetch import fetch_pack
+from slrtune.data.pack.parameters import PackParameters
+from slrtune.data.pack.reader import Pack, PackFacts, read_records
+from slrtune.data.pack.source import check_pack, pack_command, plan_pack
+from slrtune.data.pack.storage import Folder
 from slrtune.data.splits import assign_splits, require_clips, require_split
 from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
 from slrtune.data.workers import available_cpus
@@ -34,7 +38,12 @@ from slrtune.data.workers import available_cpus
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, done, total)."""
 
-_CLIPS, _MANIFEST, _SUMMARY = "clips.arrow", "manifest.parquet", "prepared.json"
+_PACKING = "packing clips"
+_RENDERED = "fingerspelling-"
+_TRIED_SHARE = 0.05
+"""Of the clips: from then on the size of the whole pack is known well enough to give up."""
+_in_use: dict[Path, TextIO] = {}
+"""Packs in cache_dir that this process uses: their locks keep them from being removed."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +51,27 @@ class PreparedData:
     """Clips ready for training.
 
     Attributes:
-        folder: holds clip cache, manifest and summary.
-        root: where the source files are; `ClipRecord.path` is relative to it.
+        pack: holds the clips.
+        root: where the source files are or were; `ClipRecord.path` is relative to it.
         records: every listed clip, usable or not; the place is the clip id.
     """
 
-    folder: Path
+    pack: Pack
     root: Path
     config: DataConfig
     records: tuple[ClipRecord, ...]
 
     @cached_property
     def glosses(self) -> tuple[str, ...]:
-        """Labels: a gloss's label is its place here. Sorted, of all splits together."""
-        return tuple(sorted({record.gloss for record in self.records if record.is_usable}))
+        """Labels: a gloss's label is its place here, of all splits together.
+
+        In the order of the data's own class list; sorted where the data have none.
+        """
+        usable = [record for record in self.records if record.is_usable]
+        if any(record.label_id is None for record in usable):
+            return tuple(sorted({record.gloss for record in usable}))
+        by_number = sorted({(record.label_id, record.gloss) for record in usable})
+        return tuple(dict.fromkeys(gloss for _, gloss in by_number))
 
     @cached_property
     def coverage(self) -> Coverage:
@@ -67,13 +83,11 @@ class PreparedData:
         label_of = {gloss: label for label, gloss in enumerate(self.glosses)}
         usable = [(i, record) for i, record in enumerate(self.records) if record.is_usable]
         clips = tuple(
-            CachedClip(position, clip_id, label_of[record.gloss])
-            for position, (clip_id, record) in enumerate(usable)  # the cache holds just the usable
+            ClipPlace(position, clip_id, label_of[record.gloss])
+            for position, (clip_id, record) in enumerate(usable)  # a pack holds just the usable
             if record.split == split
         )
-        return ClipDataset(
-            self.folder / _CLIPS, clips, self.config, is_training=is_training, seed=seed
-        )
+        return ClipDataset(self.pack, clips, self.config, is_training=is_training, seed=seed)
 
 
 def prepare_data(
@@ -83,32 +97,58 @@ def prepare_data(
     *,
     only_split: str | None = None,
 ) -> PreparedData:
-    """Render, index and decode what is not there yet; at once when all is.
+    """Open the pack that ``config`` names, or render, index and pack what is not there yet.
 
     Several processes may call it: one works, the others wait for it.
 
     Args:
-        num_workers: processes that render and decode; None = one per available core.
+        num_workers: processes that render and pack; None = one per available core.
         only_split: the split that must have a usable clip; None = those of training and
             validation.
 
     Raises:
-        UserError: no folder, a bad annotation file, an empty split (by its name), a full disk.
+        UserError: no folder, a bad annotation file, an empty split (by its name), a full disk, a
+            pack that does not match.
     """
     num_workers = num_workers or available_cpus()
     on_progress = on_progress or (lambda what, done, total: None)
     with disk_errors_explained(_cache_dir(config)):
-        root = source_root(config, on_progress, num_workers)
-        records = index_clips(config, root)
-        parameters = CacheParameters.of(config)
-        folder = _cache_dir(config) / f"clips-{_key(root, records, parameters)}"
-        _build_once(folder, partial(_build, root, records, parameters, num_workers, on_progress))
-        records = assign_splits(read_manifest(folder / _MANIFEST), config)
+        if config.pack is None:
+            pack, root = _automatic_pack(config, on_progress, num_workers)
+        else:
+            pack, root = _named_pack(config, config.pack, on_progress)
+        records = assign_splits(pack.records(), config)
     if only_split is None:
         require_clips(records, config, root)
     else:
         require_split(records, only_split, root)
-    return PreparedData(folder, root, config, records)
+    return PreparedData(pack, root, config, records)
+
+
+def pack_data(
+    config: DataConfig, out: str, on_progress: Progress, engine: Engine | None = None
+) -> tuple[PackFacts, tuple[ClipRecord, ...]]:
+    """Pack the clips of ``config`` into the folder or address ``out``, unless they are there.
+
+    Args:
+        engine: what packs the shards; None = a process per available core.
+
+    Returns:
+        What the pack says of itself, and its records.
+
+    Raises:
+        UserError: as `prepare_data`.
+    """
+    folder = Folder(out)
+    with disk_errors_explained(_cache_dir(config)):
+        root = source_root(config, on_progress, available_cpus())
+        records = index_clips(config, root)
+    with disk_errors_explained(folder.local or Path(out), "--out"):
+        plan = plan_pack(root, records, PackParameters.of(config))
+        report = partial(on_progress, _PACKING)
+        engine = engine or by_processes(available_cpus())
+        facts = _pack_once(plan, folder, engine, lambda done, total, _: report(done, total))
+    return facts, read_records(folder, facts)
 
 
 def source_root(config: DataConfig, on_progress: Progress, num_workers: int) -> Path:
@@ -117,8 +157,8 @@ def source_root(config: DataConfig, on_progress: Progress, num_workers: int) -> 
         if config.root is None:
             raise UserError(f"data.root: must be given for data.source {config.source}")
         return config.root.expanduser()
-    settings = SynthSettings(seed=config.synth_seed, num_signers=config.synth_num_signers)
-    folder = _cache_dir(config) / f"fingerspelling-{_digest(repr((RENDERER_VERSION, settings)))}"
+    settings = _synth_settings(config)
+    folder = _rendered_folder(config)
 
     def render(partial_folder: Path) -> None:
         report = partial(on_progress, "rendering fingerspelling videos")
@@ -128,24 +168,116 @@ def source_root(config: DataConfig, on_progress: Progress, num_workers: int) -> 
     return folder
 
 
-def _build(
-    root: Path,
-    records: Sequence[ClipRecord],
-    parameters: CacheParameters,
-    num_workers: int,
-    on_progress: Progress,
-    folder: Path,
-) -> None:
-    report = partial(on_progress, "decoding clips")
-    outcome = build_clip_cache(folder / _CLIPS, root, records, parameters, num_workers, report)
-    write_manifest(folder / _MANIFEST, outcome)
-    coverage = Coverage.of(outcome)
-    summary = {
-        "root": str(root.resolve()),
-        "cache": asdict(parameters),
-        "splits": {name: asdict(part) for name, part in coverage.splits.items()},
-    }
-    (folder / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+def _automatic_pack(
+    config: DataConfig, on_progress: Progress, num_workers: int
+) -> tuple[Pack, Path]:
+    """The pack in cache_dir, made now if it is not there."""
+    root = source_root(config, on_progress, num_workers)
+    records = index_clips(config, root)
+    plan = plan_pack(root, records, PackParameters.of(config))
+    folder = _cache_dir(config) / f"clips-{plan.key}"
+    _hold(folder)
+    pack = Pack.find(folder)
+    if pack is None:
+        bound = _SizeBound(folder, config.cache_size_gib)
+
+        def report(done: int, total: int, num_bytes: int) -> None:
+            bound.check(done, total, num_bytes)
+            on_progress(_PACKING, done, total)
+
+        _pack_once(plan, Folder(folder), by_processes(num_workers), report)
+        pack = Pack.find(folder)
+        assert pack is not None
+    return pack, root
+
+
+def _named_pack(config: DataConfig, address: str, on_progress: Progress) -> tuple[Pack, Path]:
+    """The pack that the user names, if it is what the configuration asks for."""
+    folder = Folder(address)
+    report = partial(on_progress, "fetching the pack")
+    local = folder.local or fetch_pack(folder, _cache_dir(config), report)
+    pack = None if local is None else Pack.find(local)
+    if pack is None:
+        raise UserError(
+            f"data.pack: must be a finished pack, but there is no pack.json in {address}; make it "
+            f"with:\n  {pack_command(config, address)}"
+        )
+    root, listed = Path(pack.facts.root), None
+    if config.source == "fingerspelling":
+        differs = root.name.startswith(_RENDERED) and root.name != _rendered_folder(config).name
+        other = ["it holds letters of another data.synth_seed or data.synth_num_signers"] * differs
+    else:
+        other = []
+        root = config.root.expanduser() if config.root else root
+        if config.root is not None and root.is_dir():
+            listed = index_clips(config, root)
+    check_pack(pack, config, root, listed, other)
+    return pack, root
+
+
+class _SizeBound:
+    """Keeps the packs of cache_dir below their bound while a new one grows."""
+
+    def __init__(self, folder: Path, max_gib: float) -> None:
+        self._folder, self._max_gib = folder, max_gib
+        self._allowed_bytes = 0
+
+    def check(self, done: int, total: int, num_bytes: int) -> None:
+        """Make room for what ``num_bytes`` for ``done`` of ``total`` clips will become.
+
+        Raises:
+            UserError: it will not fit.
+        """
+        if done < _TRIED_SHARE * total or num_bytes == 0:
+            return
+        expected = num_bytes * total // done
+        if expected <= self._allowed_bytes:
+            return
+        max_bytes = int(self._max_gib * BYTES_PER_GIB)
+        others = [
+            entry
+            for entry in self._folder.parent.glob("clips-*")
+            if entry.is_dir() and entry != self._folder
+        ]
+        used = make_room(others, expected, max_bytes)
+        if used + expected > max_bytes:
+            in_use = f" beside {used / BYTES_PER_GIB:.2g} GiB that are in use" if used else ""
+            raise UserError(
+                f"data.cache_size_gib: must hold the packed clips, but about "
+                f"{expected / BYTES_PER_GIB:.2g} GiB do not fit into {self._max_gib:g} GiB"
+                f"{in_use}; raise it, set data.pack_storage to jpeg, lower data.pack_max_frames or "
+                "data.pack_size_px, or pack to a folder of its own with `slrtune data pack --out`"
+            )
+        self._allowed_bytes = max_bytes - used
+
+
+def _hold(folder: Path) -> None:
+    """Keep others from removing the pack as long as this process lives."""
+    while folder not in _in_use:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = use(folder)  # None: removed in between
+        if lock is not None:
+            _in_use[folder] = lock
+
+
+def _pack_once(plan: PackPlan, folder: Folder, engine: Engine, on_packed: OnPacked) -> PackFacts:
+    """Pack unless it is there; on this machine, one process does and the others wait for it."""
+    with _locked(folder):
+        facts = PackFacts.find(folder)
+        if facts is not None and facts.key == plan.key:
+            return facts
+        return build_pack(plan, folder, engine, on_packed)
+
+
+@contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
+    if folder.local is None:  # an object store has no locks; two at once write the same bytes
+        yield
+        return
+    folder.local.mkdir(parents=True, exist_ok=True)
+    with (folder.local / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
+        yield
 
 
 def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
@@ -154,32 +286,23 @@ def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(folder.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.is_dir():
             return
-        # may be what a killed builder left: rendering goes on there, the clip cache starts anew
+        # may be what a killed process left: rendering goes on there
         partial_folder = folder.with_name(folder.name + ".partial")
         partial_folder.mkdir(exist_ok=True)
         build(partial_folder)
         partial_folder.rename(folder)
 
 
-def _key(root: Path, records: Sequence[ClipRecord], parameters: CacheParameters) -> str:
-    """Changes when the listed clips, their files or the way of decoding change."""
-    rows = [
-        (record, None if record.status == MISSING else _stamp(root / record.path))
-        for record in records
-    ]
-    return _digest(repr((str(root.resolve()), parameters, rows)))
+def _synth_settings(config: DataConfig) -> SynthSettings:
+    return SynthSettings(seed=config.synth_seed, num_signers=config.synth_num_signers)
 
 
-def _stamp(path: Path) -> list[tuple[str, int, int]]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _rendered_folder(config: DataConfig) -> Path:
+    text = repr((RENDERER_VERSION, _synth_settings(config)))
+    return _cache_dir(config) / f"{_RENDERED}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _cache_dir(config: DataConfig) -> Path:
@@ -187,20 +310,19 @@ def _cache_dir(config: DataConfig) -> Path:
 
 
 @contextmanager
-def disk_errors_explained(cache_dir: Path) -> Iterator[None]:
+def disk_errors_explained(folder: Path, key: str = "data.cache_dir") -> Iterator[None]:
     """A full disk, or a folder that cannot be written to, is the user's to mend."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
-                f"data.cache_dir: {cache_dir} must have room for the decoded clips, but {error}; "
-                "free some, set it to a larger disk, or lower data.cache_max_frames"
+                f"{key}: {folder} must have room for the packed clips, but {error}; free some, "
+                "choose a larger disk, lower data.pack_max_frames, or set data.pack_storage to jpeg"
             ) from error
-        if str(error.filename).startswith(str(cache_dir)):
+        if str(error.filename).startswith(str(folder)):
             raise UserError(
-                f"data.cache_dir: must be a folder that can be written to, but {error}; "
-                "set it to another one"
+                f"{key}: must be a folder that can be written to, but {error}; choose another one"
             ) from error
         if isinstance(error, PermissionError):
             raise UserError(

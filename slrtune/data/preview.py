@@ -14,7 +14,7 @@ from slrtune.data.index import index_clips
 from slrtune.data.manifest import FOUND, OK, Box, ClipRecord
 from slrtune.data.prepare import Progress, source_root
 from slrtune.data.sampling import uniform
-from slrtune.data.video import VideoError, decode, probe
+from slrtune.data.video import VideoError, decode, probe, timeline_of
 from slrtune.data.window import clip_window
 from slrtune.data.workers import available_cpus
 
@@ -70,7 +70,7 @@ def _decodable(root: Path, records: list[ClipRecord], num_frames: int) -> Iterat
 def _cell(root: Path, record: ClipRecord, num_frames: int) -> Cell:
     path = root / record.path
     info = probe(path)
-    first, last = clip_window(*record.frame_window(info.fps), info.num_frames)
+    first, last = clip_window(record, timeline_of(path))
     sampled = first + uniform(last - first, num_frames)
     shown = np.unique(sampled[uniform(num_frames, min(num_frames, _FRAMES_PER_CLIP))]).tolist()
     return Cell(

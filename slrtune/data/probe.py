@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from slrtune.data.duplicates import content_hash
-from slrtune.data.keypoints import keypoint_frames
+from slrtune.data.content_hash import hash_content
 from slrtune.data.manifest import FOUND, OK, UNREADABLE, ClipRecord
+from slrtune.data.pack.clip import read_keypoints
 from slrtune.data.prepare import Progress
-from slrtune.data.video import VideoError, probe
+from slrtune.data.video import Timeline, VideoError, VideoInfo, probe, timeline_of
 from slrtune.data.window import clip_window, status_of
 from slrtune.data.workers import WorkerCrash, available_cpus, map_crash_proof
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What one opened file says."""
+
+    info: VideoInfo
+    timeline: Timeline
+    content_hash: str
 
 
 def probe_clips(
@@ -29,9 +38,7 @@ def probe_clips(
     for clip_id, record in enumerate(records):
         if record.status == FOUND:
             by_path.setdefault(record.path, []).append(clip_id)
-    attempts = map_crash_proof(
-        partial(_attempt, root), [records[ids[0]] for ids in by_path.values()], available_cpus()
-    )
+    attempts = map_crash_proof(partial(_attempt, root), list(by_path), available_cpus())
     for done, (ids, attempt) in enumerate(zip(by_path.values(), attempts, strict=True), start=1):
         for clip_id in ids:
             outcome[clip_id] = _with_facts(root, records[clip_id], attempt)
@@ -40,34 +47,26 @@ def probe_clips(
     return outcome
 
 
-Facts = dict[str, object]
-
-
-def _attempt(root: Path, record: ClipRecord) -> Facts | str:
+def _attempt(root: Path, name: str) -> _Facts | str:
     """Facts of a file, or the reason why it cannot be read."""
-    path = root / record.path
+    path = root / name
     try:
-        return asdict(probe(path)) | {"content_hash": content_hash(path)}
+        return _Facts(probe(path), timeline_of(path), hash_content(path))
     except VideoError as error:
         return error.reason
-    except OSError as error:
+    except OSError as error:  # it went away, or its disk fails
         return f"cannot be read ({error.strerror or error})"
 
 
-def _with_facts(root: Path, record: ClipRecord, attempt: Facts | str | WorkerCrash) -> ClipRecord:
-    if isinstance(attempt, WorkerCrash):
+def _with_facts(root: Path, record: ClipRecord, facts: _Facts | str | WorkerCrash) -> ClipRecord:
+    if isinstance(facts, WorkerCrash):
         return replace(record, status=UNREADABLE, reason="decoder crashed")
-    if isinstance(attempt, str):
-        return replace(record, status=UNREADABLE, reason=attempt)
-    record = replace(record, status=OK, **attempt)  # type: ignore[arg-type]
-    assert record.num_frames is not None
+    if isinstance(facts, str):
+        return replace(record, status=UNREADABLE, reason=facts)
+    record = replace(record, content_hash=facts.content_hash, **asdict(facts.info))
     try:
-        clip_window(*record.frame_window(record.fps), record.num_frames)
+        clip_window(record, facts.timeline)
+        read_keypoints(root, record, facts.info.num_frames)
     except VideoError as error:
         return replace(record, status=status_of(error), reason=error.reason)
-    if record.keypoints is not None:
-        found = keypoint_frames(root / record.keypoints)
-        if found != record.num_frames:
-            what = "no array" if found is None else f"{found} frames of {record.num_frames}"
-            return replace(record, keypoints=None, reason=f"keypoints left out: {what}")
-    return record
+    return replace(record, status=OK)

@@ -46,6 +46,10 @@ class TrainingBatches:
     """Micro-batches of keys of one rank. An incomplete last batch is dropped; a split smaller than
     one batch is repeated cyclically to fill it.
 
+    Attributes:
+        epoch: which one the next iteration goes through, from 0.
+        num_done: micro-batches at its beginning that it leaves out: those before an interruption.
+
     Args:
         labels: gloss of each clip of the split.
         class_balance: 0 = each clip once; up to 1 = each gloss equally often, see
@@ -56,6 +60,7 @@ class TrainingBatches:
         self, labels: Sequence[int], shard: Shard, seed: int, class_balance: float = 0.0
     ) -> None:
         self.epoch = 0
+        self.num_done = 0
         self._labels = np.asarray(labels)
         self._shard = shard
         self._seed = seed
@@ -63,6 +68,7 @@ class TrainingBatches:
         self._num_steps = max(len(labels) // shard.batch_size, 1)
 
     def __len__(self) -> int:
+        """Micro-batches of a whole epoch."""
         shard = self._shard
         return self._num_steps * (shard.batch_size // shard.world_size // shard.micro_batch_size)
 
@@ -71,9 +77,9 @@ class TrainingBatches:
         order = self._order(random_stream(Purpose.ORDER, self._seed, epoch))
         steps = _cut(order, self._num_steps, shard)
         repeats = _cut(_repeats(steps.ravel()), self._num_steps, shard)
-        for step, step_repeats in zip(steps, repeats, strict=True):
-            for indices, counts in zip(step[shard.rank], step_repeats[shard.rank], strict=True):
-                yield [(epoch, *key) for key in zip(indices.tolist(), counts.tolist(), strict=True)]
+        mine, times = (each[:, shard.rank].reshape(-1, each.shape[-1]) for each in (steps, repeats))
+        for indices, counts in zip(mine[self.num_done :], times[self.num_done :], strict=True):
+            yield [(epoch, *key) for key in zip(indices.tolist(), counts.tolist(), strict=True)]
 
     def _order(self, rng: np.random.Generator) -> np.ndarray:
         if self._class_balance == 0.0:
@@ -110,7 +116,7 @@ class ValidationBatches:
     """Micro-batches of keys of one rank: clips rank, rank + world_size, ...; each clip once."""
 
     def __init__(self, num_clips: int, shard: Shard) -> None:
-        self.epoch = 0
+        self.epoch = self.num_done = 0
         self._indices = range(shard.rank, num_clips, shard.world_size)
         self._size = shard.micro_batch_size
 
@@ -118,7 +124,7 @@ class ValidationBatches:
         return -(-len(self._indices) // self._size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for start in range(0, len(self._indices), self._size):
+        for start in range(self.num_done * self._size, len(self._indices), self._size):
             yield [(self.epoch, index, 0) for index in self._indices[start : start + self._size]]
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.video import VideoError
-from slrtune.data.window import clip_window
+from slrtune.data.window import frame_window
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,10 @@ class DataStats:
 
 
 def _num_frames(record: ClipRecord) -> int:
+    """Frames of the sign; seconds counted at the file's average rate."""
     assert record.num_frames is not None
     try:
-        first, last = clip_window(*record.frame_window(record.fps), record.num_frames)
+        first, last = frame_window(*record.frame_window(record.fps), record.num_frames)
     except VideoError:
         return 0
     return last - first

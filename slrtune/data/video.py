@@ -30,6 +30,8 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
 )
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+_CLOCK_TOLERANCE_S = 1e-4
+"""Annotations round their seconds; a frame this much late is on time."""
 _PLAYLISTS = frozenset({"hls", "dash", "concat", "imf"})
 
 
@@ -55,8 +57,52 @@ class VideoInfo:
     height: int
 
 
-ChooseFrames = Callable[[int], Sequence[int]]
-"""Frame indices to decode, given how many frames there are."""
+@dataclass(frozen=True)
+class Timeline:
+    """When each frame of a clip's file is shown.
+
+    Attributes:
+        num_frames: N, as many as can be decoded.
+        times_s: float64 (N,), rising: seconds from the file's start, as a player shows them. Real
+            timestamps, so also right for a variable frame rate. None where nothing says
+            (image folders).
+    """
+
+    num_frames: int
+    times_s: np.ndarray | None
+
+    def between(self, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+        """The frames [first, last) on screen from ``start_s`` up to ``end_s``; None = the edge.
+
+        The frame on screen at ``start_s`` is the first; one that appears at ``end_s`` is not in.
+        Empty (first == last) where the window lies outside of the file.
+
+        Raises:
+            VideoError: seconds of a file that has no times.
+        """
+        if start_s is None and end_s is None:
+            return 0, self.num_frames
+        if self.times_s is None:
+            raise VideoError("has no times, so its clips are given by frames, not by seconds")
+        times, end_of_file = self.times_s + _CLOCK_TOLERANCE_S, self._end_s()
+        first, last = 0, self.num_frames
+        if start_s is not None:
+            shown = int(np.searchsorted(self.times_s, start_s + _CLOCK_TOLERANCE_S, "right")) - 1
+            first = self.num_frames if start_s >= end_of_file else max(shown, 0)
+        if end_s is not None:
+            last = int(np.searchsorted(times, end_s, "right"))
+        return first, max(first, last)
+
+    def _end_s(self) -> float:
+        """When the last frame disappears, if it stays as long as the others on average."""
+        if self.times_s is None or self.num_frames < 2:
+            return float("inf")
+        first, last = float(self.times_s[0]), float(self.times_s[-1])
+        return last + (last - first) / (self.num_frames - 1)
+
+
+ChooseFrames = Callable[[Timeline], Sequence[int]]
+"""Frame indices to decode, in any order, given how many frames there are and when."""
 
 
 def probe(path: Path) -> VideoInfo:
@@ -65,7 +111,7 @@ def probe(path: Path) -> VideoInfo:
     Raises:
         VideoError: the file is missing, empty, no video, or truncated.
     """
-    return read(path, lambda num_frames: [num_frames - 1])[0]
+    return read(path, lambda timeline: [timeline.num_frames - 1])[0]
 
 
 def decode(path: Path, frame_indices: Sequence[int] | None = None) -> np.ndarray:
@@ -75,15 +121,31 @@ def decode(path: Path, frame_indices: Sequence[int] | None = None) -> np.ndarray
         VideoError: as in `probe`, or an index outside the clip.
     """
 
-    def choose(num_frames: int) -> Sequence[int]:
+    def choose(timeline: Timeline) -> Sequence[int]:
         if frame_indices is None:
-            return range(num_frames)
-        outside = [index for index in frame_indices if not 0 <= index < num_frames]
+            return range(timeline.num_frames)
+        outside = [index for index in frame_indices if not 0 <= index < timeline.num_frames]
         if outside:
-            raise VideoError(f"has {num_frames} frames, no frame {outside[0]}")
+            raise VideoError(f"has {timeline.num_frames} frames, no frame {outside[0]}")
         return frame_indices
 
     return read(path, choose)[1]
+
+
+def timeline_of(path: Path) -> Timeline:
+    """How many frames there are, and when: from the file's packets, without decoding.
+
+    Raises:
+        VideoError: as in `probe`, but for damage inside of the pictures.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        files = image_files(path)
+        if not files:
+            raise VideoError("a folder without images")
+        return Timeline(len(files), None)
+    _check(path)
+    return _timeline_pyav(path)
 
 
 def read(path: Path, choose: ChooseFrames) -> tuple[VideoInfo, np.ndarray]:
@@ -155,12 +217,12 @@ def _open_pyav(path: Path) -> Any:
 def _read_decord(path: Path, choose: ChooseFrames) -> tuple[int, np.ndarray]:
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     num_frames = len(reader)
-    return num_frames, reader.get_batch(list(choose(num_frames))).asnumpy()
+    return num_frames, reader.get_batch(list(choose(_timeline_pyav(path)))).asnumpy()
 
 
 def _read_pyav(path: Path, choose: ChooseFrames) -> tuple[int, np.ndarray]:
     num_frames = _count_pyav(path)
-    indices = list(choose(num_frames))
+    indices = list(choose(_timeline_pyav(path)))
     wanted, kept = set(indices), {}
     with _open_pyav(path) as container:
         for index, frame in enumerate(container.decode(video=0)):
@@ -170,6 +232,15 @@ def _read_pyav(path: Path, choose: ChooseFrames) -> tuple[int, np.ndarray]:
             if index >= max(wanted):
                 break
     return num_frames, _stack([kept[index] for index in indices])
+
+
+def _timeline_pyav(path: Path) -> Timeline:
+    with _open_pyav(path) as container:
+        stream = container.streams.video[0]
+        ticks = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
+        start_s = (container.start_time or 0) / av.time_base
+        times_s = np.array(ticks, np.float64) * float(stream.time_base) - start_s
+    return Timeline(len(ticks), times_s)
 
 
 def _count_pyav(path: Path) -> int:
@@ -196,7 +267,7 @@ def _read_images(folder: Path, choose: ChooseFrames) -> tuple[VideoInfo, np.ndar
     if not files:
         raise VideoError("a folder without images")
     frames = []
-    for index in choose(len(files)):
+    for index in choose(Timeline(len(files), None)):
         try:
             with Image.open(files[index]) as image:
                 frames.append(np.asarray(image.convert("RGB")))

@@ -47,11 +47,11 @@ class MultiViewDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, ...]) -> Sample:
         """The sample of an index, or of a loader's key, whose second part is the index."""
         index = key[1] if isinstance(key, tuple) else key
-        clip, cached = self._clips.clips[index], self._clips.cached_frames(index)
+        clip, packed = self._clips.clips[index], self._clips.packed_frames(index)
         config, num_temporal = self._config, self._views.num_temporal
         frames = []
         for view in range(num_temporal):
-            chosen = cached[uniform(len(cached), config.num_frames, view, num_temporal)]
+            chosen = packed[uniform(len(packed), config.num_frames, view, num_temporal)]
             pixels = channels_first(torch.from_numpy(chosen))
             shifts = (0.0,) if self._views.num_crops == 1 else (-1.0, 0.0, 1.0)
             frames += [evaluation_view(pixels, config.image_size, shift) for shift in shifts]

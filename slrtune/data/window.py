@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slrtune.data.manifest import OUT_OF_RANGE, TOO_SHORT, UNREADABLE
-from slrtune.data.video import VideoError
+from slrtune.data.manifest import OUT_OF_RANGE, TOO_SHORT, UNREADABLE, ClipRecord
+from slrtune.data.video import Timeline, VideoError
 
 MIN_FRAMES = 2
 """A clip of one frame shows no movement: `too_short`."""
@@ -17,7 +17,24 @@ class ClipTooShortError(VideoError):
     """The file is sound, but the clip holds fewer than MIN_FRAMES frames."""
 
 
-def clip_window(start: int | None, end: int | None, num_frames: int) -> tuple[int, int]:
+def clip_window(record: ClipRecord, timeline: Timeline) -> tuple[int, int]:
+    """The frames [first, last) of a clip in its file, at least MIN_FRAMES of them.
+
+    Raises:
+        OutOfRangeError: the file ends before the sign, or holds less than half of it.
+        ClipTooShortError: fewer than MIN_FRAMES frames.
+        VideoError: seconds of a file that has no times.
+    """
+    if record.start_s is None and record.end_s is None:
+        first, last = frame_window(record.start_frame, record.end_frame, timeline.num_frames)
+    else:
+        first, last = _second_window(record.start_s or 0.0, record.end_s, timeline)
+    if last - first < MIN_FRAMES:
+        raise ClipTooShortError(f"has {last - first} frame(s), needs at least {MIN_FRAMES}")
+    return first, last
+
+
+def frame_window(start: int | None, end: int | None, num_frames: int) -> tuple[int, int]:
     """The frames [first, last) of a sign in a file of ``num_frames`` frames.
 
     Annotations count in the original video, but the files may be cut to the sign already, as
@@ -30,7 +47,6 @@ def clip_window(start: int | None, end: int | None, num_frames: int) -> tuple[in
 
     Raises:
         OutOfRangeError: the file ends before the sign, or holds less than half of it.
-        ClipTooShortError: fewer than MIN_FRAMES frames.
     """
     first, last = start or 0, num_frames if end is None else end
     length = last - first
@@ -41,9 +57,19 @@ def clip_window(start: int | None, end: int | None, num_frames: int) -> tuple[in
     if first >= num_frames or (end is not None and num_frames - first < length / 2):
         to = "the end" if end is None else str(end)
         raise OutOfRangeError(f"frames {first} to {to} of a file of {num_frames} frames")
-    last = min(last, num_frames)
-    if last - first < MIN_FRAMES:
-        raise ClipTooShortError(f"has {last - first} frame(s), needs at least {MIN_FRAMES}")
+    return first, min(last, num_frames)
+
+
+def _second_window(start_s: float, end_s: float | None, timeline: Timeline) -> tuple[int, int]:
+    """The same for seconds, which always count in the original."""
+    first, last = timeline.between(start_s, end_s)
+    if timeline.times_s is None or timeline.num_frames < MIN_FRAMES:
+        return first, last
+    duration_s = float(timeline.times_s[-1] - timeline.times_s[0])
+    half_s = 0.0 if end_s is None else (end_s - start_s) / 2
+    if first == last == timeline.num_frames or duration_s - start_s < half_s:
+        to = "the end" if end_s is None else f"{end_s:g} s"
+        raise OutOfRangeError(f"{start_s:g} s to {to} of a file of {duration_s:.2f} s")
     return first, last
 
 

@@ -31,7 +31,7 @@ class WorkerCrash:
 def process_context() -> BaseContext:
     """How the data package starts processes."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["slrtune.data.loader", "slrtune.data.clip_cache"])
+    context.set_forkserver_preload(["slrtune.data.loader", "slrtune.data.pack.build"])
     return context
 
 

@@ -83,7 +83,7 @@ def metrics_record(evaluation: Evaluation) -> dict[str, Any]:
         },
         "wall_s": cost.wall_s,
         "clips_per_s": len(evaluation.predictions) / cost.wall_s,
-        "data_wait": cost.data_wait,
+        "data_wait_share": cost.data_wait_share,
         "peak_memory_gib": cost.peak_memory_gib,
         "device": evaluation.device,
         "precision": evaluation.precision,

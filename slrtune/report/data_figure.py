@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 from slrtune.data.stats import DataStats
 
 _COLOUR = "#3b6ea5"
-_MAX_NAMED_BARS = 20
+_MAX_NAMED_BARS, _MIN_ROWS = 20, 5
 
 
 def write_data_figure(path: Path, stats: DataStats, title: str) -> None:
     """Draw six histograms into a PNG: glosses, durations, frames, resolutions, signers, states."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(15, 8), dpi=80, layout="constrained")
     figure.suptitle(_plain(title), fontsize=12)
     (glosses, durations, frames), (resolutions, signers, states) = figure.subplots(2, 3)
     _draw_ranked(glosses, list(stats.clips_per_gloss.values()), "gloss, by rank")
@@ -26,7 +27,9 @@ def write_data_figure(path: Path, stats: DataStats, title: str) -> None:
     _draw_bars(resolutions, sizes, "resolution (px)")
     _draw_bars(signers, stats.clips_per_signer, "signer")
     _draw_bars(states, {**stats.splits, **stats.statuses}, "split and status")
-    figure.savefig(path, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a script that no font here has
+        figure.savefig(path, format="png")
 
 
 def _draw_ranked(axes: Any, counts: Sequence[int], label: str) -> None:
@@ -52,7 +55,7 @@ def _draw_bars(axes: Any, counts: dict[str, int], label: str) -> None:
     if others:
         named[f"{len(counts) - len(named)} others"] = others
     axes.barh([_plain(name) for name in named], list(named.values()), color=_COLOUR)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(named), _MIN_ROWS) - 0.5, -0.5)  # else one bar fills the figure
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("clips")
 

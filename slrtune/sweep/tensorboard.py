@@ -31,8 +31,8 @@ _COMPARED = {
 _SCALARS = (
     "train_loss", "val_loss", "val_top1", "val_top5", "val_top10", "val_top1_per_class",
     "best_val_top1", "best_val_top5", "learning_rate",
-    "peak_memory_gib", "predicted_memory_gib", "peak_reserved_gib", "clips_per_s", "data_wait",
-    "epoch_s",
+    "peak_memory_gib", "predicted_memory_gib", "peak_reserved_gib", "clips_per_s",
+    "data_wait_share", "epoch_s",
 )  # fmt: skip
 _STATUS = {
     "completed": api_pb2.STATUS_SUCCESS,

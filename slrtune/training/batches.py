@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
+
+import torch
 
 from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
@@ -42,11 +45,17 @@ def micro_batch_size(config: TrainingConfig) -> int:
 
 
 class TimedIterator(Iterator[ClipBatch]):
-    """Iterates over a loader and adds up the time spent waiting for it."""
+    """Iterates over a loader and adds up the time spent waiting for it.
 
-    def __init__(self, loader: Loader) -> None:
+    Args:
+        device: copy each batch there ahead of time, if it is a GPU; None = leave it to the caller.
+    """
+
+    def __init__(self, loader: Loader, device: torch.device | None = None) -> None:
         started_s = time.perf_counter()
         self._batches = iter(loader)
+        if device is not None and device.type == "cuda":
+            self._batches = copied_ahead(self._batches, device)
         self.wait_s = time.perf_counter() - started_s
 
     def __next__(self) -> ClipBatch:
@@ -55,3 +64,28 @@ class TimedIterator(Iterator[ClipBatch]):
             return next(self._batches)
         finally:
             self.wait_s += time.perf_counter() - started_s
+
+
+def copied_ahead(batches: Iterator[ClipBatch], device: torch.device) -> Iterator[ClipBatch]:
+    """The batches on a GPU, each copied there on a stream of its own while the last one computes.
+
+    Clip ids stay on the CPU, where mixes are drawn. Costs the memory of one more batch of pixels.
+    """
+    stream = torch.cuda.Stream(device)
+
+    def copy_next() -> ClipBatch | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        with torch.cuda.stream(stream):
+            return replace(batch.to(device), clip_ids=batch.clip_ids)
+
+    ahead = copy_next()
+    while ahead is not None:
+        batch, computing = ahead, torch.cuda.current_stream(device)
+        computing.wait_stream(stream)
+        for tensor in (batch.frames, batch.labels):
+            # its memory belongs to the copying stream, which must not reuse it too early
+            tensor.record_stream(computing)
+        ahead = copy_next()
+        yield batch

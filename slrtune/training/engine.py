@@ -120,7 +120,7 @@ class Trainer:
         """One pass over the training split."""
         epoch = self.begin_epoch()
         started_s = time.perf_counter()
-        batches = TimedIterator(self.train_loader)
+        batches = TimedIterator(self.train_loader, self.device)
         losses = [self.train_step(batches) for _ in range(self.num_steps_per_epoch)]
         train_s = time.perf_counter() - started_s
         finite_losses = [loss for loss in losses if math.isfinite(loss)]
@@ -130,7 +130,7 @@ class Trainer:
             "train_loss": sum(finite_losses) / len(finite_losses),
             "clips_per_s": len(losses) * self.config.batch_size / train_s,
             "train_s": train_s,
-            "data_wait": batches.wait_s / train_s,
+            "data_wait_share": batches.wait_s / train_s,
         }
 
     def begin_epoch(self) -> int:

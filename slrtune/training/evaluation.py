@@ -62,12 +62,12 @@ class InferenceCost:
 
     Attributes:
         wall_s: seconds, loading included.
-        data_wait: share of them spent waiting for clips.
+        data_wait_share: share of them spent waiting for clips.
         peak_memory_gib: see :class:`PeakMemory`.
     """
 
     wall_s: float
-    data_wait: float
+    data_wait_share: float
     peak_memory_gib: float
 
 

@@ -46,7 +46,7 @@ def cached_features(
 ) -> FeatureFile:
     """The features of all clips to train and to validate on; computed if nobody has before.
 
-    Of every cached frame as validation sees it, so no augmentation of pixels takes part. Several
+    Of every packed frame as validation sees it, so no augmentation of pixels takes part. Several
     workers and trials may call it: one computes, the others wait for it.
 
     Args:
@@ -69,7 +69,7 @@ def cached_features(
     encoder = _Encoder(model, device, precision, data.num_frames)
     key = _key(experiment, prepared, model, splits, precision)
     probe = encoder.features(torch.zeros(1, 3, data.image_size, data.image_size).byte())
-    lengths = [len(split.cached_frames(i)) for split in splits for i in range(len(split))]
+    lengths = [len(split.packed_frames(i)) for split in splits for i in range(len(split))]
     num_bytes = feature_file_bytes(lengths, probe.shape[1] * probe.dtype.itemsize)
 
     def build(path: Path) -> None:
@@ -77,8 +77,8 @@ def cached_features(
         pairs = ((clip_id, encoder.features(frames)) for clip_id, frames in clips)
         write_features(path, probe.dtype, probe.shape[1], pairs)
 
-    store = FeatureStore(prepared.folder.parent / "features", data.cache_size_gib)
-    with disk_errors_explained(prepared.folder.parent):
+    store = FeatureStore(data.cache_dir.expanduser() / "features", data.cache_size_gib)
+    with disk_errors_explained(data.cache_dir.expanduser()):
         return store.open(key, num_bytes, build)
 
 
@@ -134,7 +134,7 @@ def _key(
         "weights": encoder_digest(model),
         "image_size": experiment.data.image_size,
         "precision": [precision.name, precision.device_type],
-        "clips": prepared.folder.name,
+        "clips": prepared.pack.facts.key,
         "clip_ids": [clip.clip_id for split in splits for clip in split.clips],
     }
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]

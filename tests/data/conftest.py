@@ -55,5 +55,5 @@ def refuse_progress() -> Callable[[str, int, int], None]:
 
 
 def make_config(**values: object) -> DataConfig:
-    small = {"source": "auto", "num_frames": 4, "image_size": 16, "cache_size_px": 20}
+    small = {"source": "auto", "num_frames": 4, "image_size": 16, "pack_size_px": 20}
     return DataConfig.model_validate(small | values)

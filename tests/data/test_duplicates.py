@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slrtune.config.errors import UserError
-from slrtune.data.duplicates import content_hash
+from slrtune.data.content_hash import hash_content
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import ClipRecord
 from tests.data.conftest import make_config
@@ -114,4 +114,4 @@ def test_an_end_before_the_beginning_is_out_of_range(tmp_path: Path) -> None:
 def test_a_content_hash_depends_on_bytes_alone(tmp_path: Path) -> None:
     a, b = write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mp4")
     c = write_video(tmp_path / "c.mp4", shade=7)
-    assert content_hash(a) == content_hash(b) != content_hash(c)
+    assert hash_content(a) == hash_content(b) != hash_content(c)

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from slrtune.data.dataset import load_clip
+from slrtune.data.dataset import ClipDataset, load_clip
 from slrtune.data.loader import ClipBatch, ClipLoader, build_loader
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepare import PreparedData, prepare_data
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
+from slrtune.data.workers import process_context
+from tests.data.conftest import make_config
+from tests.data.videos import write_video
 
 SPLIT = 103
 
@@ -164,6 +169,61 @@ def test_a_training_sample_depends_on_seed_epoch_and_clip_alone(prepared: Prepar
         each.set_epoch(1)
         for clip_id, frames in by_clip(list(each)).items():
             assert torch.equal(frames, one_rank[clip_id])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_goes_on_from_its_middle_as_if_never_interrupted(
+    prepared: PreparedData, num_workers: int
+) -> None:
+    for rank in (0, 1):
+        sizes = {"batch_size": 4, "micro_batch_size": 1, "rank": rank, "world_size": 2}
+        unbroken, resumed = loader(prepared, **sizes), loader(prepared, num_workers, **sizes)
+        unbroken.set_epoch(2)
+        resumed.set_epoch(2, num_done=3)
+        rest, expected = list(resumed), list(unbroken)[3:]
+        assert len(rest) == len(expected) == 1
+        for ours, theirs in zip(rest, expected, strict=True):
+            assert torch.equal(ours.clip_ids, theirs.clip_ids)
+            assert torch.equal(ours.frames, theirs.frames)
+        resumed.set_epoch(3)
+        assert len(list(resumed)) == 4  # the next epoch is whole
+
+
+def test_a_batch_is_the_samples_of_its_keys_in_their_order(prepared: PreparedData) -> None:
+    dataset = prepared.dataset("train", is_training=True, seed=3)
+    keys = [(1, 7, 0), (1, 2, 0), (1, 7, 1), (1, 0, 0)]
+    for key, sample in zip(keys, dataset.__getitems__(keys), strict=True):
+        assert torch.equal(sample.frames, dataset[key].frames)
+        assert sample[1:] == dataset[key][1:]
+
+
+def read_all(dataset: ClipDataset, answers: SimpleQueue[int]) -> None:
+    before = _private_kib()
+    for index in range(len(dataset)):
+        frames = dataset.packed_frames(index)
+        assert isinstance(frames, np.ndarray)
+        assert frames.max() > 0  # touches every page
+    answers.put(_private_kib() - before)
+
+
+def _private_kib() -> int:
+    rollup = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_Dirty"))
+
+
+def test_a_worker_that_reads_every_clip_copies_no_frame_of_the_map(tmp_path: Path) -> None:
+    for number in range(4):
+        path = tmp_path / "root" / "train" / "a" / f"{number}.mp4"
+        write_video(path, 30, width=640, height=480, shade=number)
+    values = {"root": tmp_path / "root", "cache_dir": tmp_path / "cache", "val_fraction": 0.25}
+    large = prepare_data(make_config(**values, pack_size_px=480), num_workers=1)
+    assert large.pack.facts.num_bytes > 100e6
+    dataset = large.dataset("train", is_training=True, seed=0)
+    answers = process_context().SimpleQueue()
+    reader = process_context().Process(target=read_all, args=(dataset, answers))
+    reader.start()
+    assert answers.get() < 10_000
+    reader.join()
 
 
 def test_seed_and_epoch_change_a_training_sample(prepared: PreparedData) -> None:

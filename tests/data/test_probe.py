@@ -10,6 +10,7 @@ from slrtune.data.index import index_clips
 from slrtune.data.keypoints import with_keypoints
 from slrtune.data.manifest import ClipRecord, write_manifest
 from slrtune.data.probe import probe_clips
+from slrtune.data.video import Timeline
 from slrtune.data.window import ClipTooShortError, OutOfRangeError, clip_window
 from tests.data.conftest import make_config
 from tests.data.videos import write_images, write_video
@@ -34,7 +35,7 @@ def test_every_status_is_told_with_its_reason(tmp_path: Path) -> None:
         "ok", "ok", "ok", "too_short", "unreadable", "out_of_range", "ok", "too_short",
         "out_of_range", "missing",
     ]  # fmt: skip
-    assert probed[5].reason == "frames 75 to 225 of a file of 50 frames"
+    assert probed[5].reason == "3 s to 9 s of a file of 1.96 s"
     assert (probed[0].num_frames, probed[0].fps, probed[0].width) == (50, 25.0, 48)
     assert probed[0].content_hash == probed[1].content_hash is not None
     assert all(record.reason for record in probed if not record.is_usable)
@@ -54,7 +55,22 @@ def test_a_sign_outside_its_file_is_refused(
     window: tuple[int | None, int | None], num_frames: int, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        clip_window(*window, num_frames)
+        clip_window(clip(start_frame=window[0], end_frame=window[1]), Timeline(num_frames, None))
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "num_frames", "expected"),
+    [
+        (0.4, 0.8, 50, (10, 20)),
+        (0.4, None, 50, (10, 50)),
+        (1.0, 2.4, 50, (25, 50)),  # the original, a little shorter than annotated
+    ],
+)
+def test_seconds_count_in_the_original(
+    start_s: float, end_s: float | None, num_frames: int, expected: tuple[int, int]
+) -> None:
+    timeline = Timeline(num_frames, np.arange(num_frames) / 25)
+    assert clip_window(clip(start_s=start_s, end_s=end_s), timeline) == expected
 
 
 def test_landmarks_are_found_by_the_path_of_the_clip_and_must_fit_it(tmp_path: Path) -> None:
@@ -67,7 +83,8 @@ def test_landmarks_are_found_by_the_path_of_the_clip_and_must_fit_it(tmp_path: P
     records = index_clips(make_config(keypoints=tmp_path / "kp"), root)
     first, second, third = probe_clips(root, records)
     assert first.keypoints == "../kp/train/a/1.npy"
-    assert (second.keypoints, second.reason) == (None, "keypoints left out: 4 frames of 6")
+    assert second.status == "unreadable"
+    assert "must have a row for each of 6 frames" in second.reason
     assert (third.keypoints, third.reason, third.status) == (None, "", "ok")
     with pytest.raises(UserError, match=r"data\.keypoints: must be a folder"):
         with_keypoints(records, root, make_config(keypoints=tmp_path / "nowhere"))

@@ -31,11 +31,11 @@ def test_clips_are_counted_and_signs_measured() -> None:
     assert Spread.of([]) is None
 
 
-def test_the_histograms_differ_with_the_data_and_stand_nothing_known(tmp_path: Path) -> None:
+def test_histograms_show_the_data_and_stand_nothing_known(tmp_path: Path) -> None:
     pictures = []
-    for name, records in {"some": RECORDS, "others": RECORDS[:2], "missing": RECORDS[3:]}.items():
+    for name, records in {"some": RECORDS, "missing": RECORDS[3:]}.items():
         write_data_figure(tmp_path / name, DataStats.of(records), f"{name} $x$")
         pictures.append(np.asarray(Image.open(tmp_path / name).convert("L"), int))
-    some, others, missing = pictures
-    assert some.shape == others.shape == missing.shape
-    assert (some != others).any() and (others != missing).any()
+    some, missing = pictures
+    assert some.shape == missing.shape
+    assert (some != missing).mean() > 0.05

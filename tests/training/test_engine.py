@@ -60,7 +60,7 @@ def test_training_learns_and_reports_every_epoch():
     assert reports[-1]["best_val_top1"] == max(m["val_top1"] for m in reports) > 0.9
     assert reports[-1]["train_loss"] < 0.5 * reports[0]["train_loss"]
     assert reports[-1]["total_s"] == pytest.approx(sum(m["epoch_s"] for m in reports))
-    assert all(0 <= m["data_wait"] <= 1 and m["peak_memory_gib"] > 0 for m in reports)
+    assert all(0 <= m["data_wait_share"] <= 1 and m["peak_memory_gib"] > 0 for m in reports)
 
 
 def test_the_first_epoch_ends_past_warmup_and_the_last_at_the_minimum():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from slrtune.training.batches import copied_ahead
 from slrtune.training.precision import resolve_precision
 from tests.training.toys import CPU, Reports, ToyModel, toy_trainer
 
@@ -40,3 +41,12 @@ def test_a_gpu_trial_resumes_bit_by_bit_and_measures_its_memory(tmp_path: Path, 
     resumed, _ = train(tmp_path / "resumed")
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
     assert reports[-1]["peak_memory_gib"] > 0
+
+
+def test_batches_copied_ahead_are_the_batches():
+    loader = toy_trainer(device=CPU).train_loader
+    for ours, theirs in zip(copied_ahead(iter(loader), GPU), loader, strict=True):
+        assert ours.frames.device == GPU
+        assert ours.clip_ids.device == CPU
+        assert torch.equal(ours.frames.cpu(), theirs.frames)
+        assert torch.equal(ours.labels.cpu(), theirs.labels)

@@ -9,7 +9,7 @@ import torch
 
 from tests.training.toys import Reports, ToyModel, toy_trainer
 
-SECONDS = {"clips_per_s", "train_s", "val_s", "epoch_s", "total_s", "data_wait"}
+SECONDS = {"clips_per_s", "train_s", "val_s", "epoch_s", "total_s", "data_wait_share"}
 RECIPE = {"batch_size": 8, "micro_batch_size": 2, "max_epochs": 6}
 
 

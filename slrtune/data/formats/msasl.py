@@ -2,8 +2,8 @@
 
 A list of {url, start_time, end_time, label, text, signer_id, box, ...}: times in seconds of the
 YouTube video, box = [top, left, bottom, right] as fractions of the picture. `MSASL_classes.json`
-beside it names the classes. The split is in the file's name. Videos are called by their YouTube id
-(`<id>.mp4`): whole, or already cut where shorter than the sign's place in them.
+beside it names the classes. The split is in the file's name. Videos are the whole ones, called by
+their YouTube id (`<id>.mp4`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,150 @@
+"""A folder on this machine's disks, on NFS or in an object store; its files are whole or not there.
+
+Everything goes through pyarrow.fs, so ``/disk/pack``, ``file:///disk/pack``, ``s3://bucket/pack``
+and ``gs://bucket/pack`` are one piece of code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pyarrow as pa
+from pyarrow import fs
+
+from slrtune.config.errors import UserError
+
+_URI_CHARACTERS = ":/?&=%@+,;~!$'()*#[]"
+"""Everything else, such as blanks and letters of other scripts, is escaped."""
+
+
+class Folder:
+    """Files by their names relative to ``uri``. Pickles as its address."""
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = str(uri)
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"uri": self.uri}
+
+    @property
+    def local(self) -> Path | None:
+        """The folder as a path of this machine; None for an object store."""
+        is_local = isinstance(self._place[0], fs.LocalFileSystem)
+        return Path(self._place[1]) if is_local else None
+
+    @cached_property
+    def _place(self) -> tuple[fs.FileSystem, str]:
+        if "://" not in self.uri:
+            return fs.LocalFileSystem(), str(Path(self.uri).expanduser().absolute())
+        try:
+            filesystem, base = fs.FileSystem.from_uri(quote(self.uri, safe=_URI_CHARACTERS))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(
+                f"{self.uri}: must be a folder, or an address that Arrow knows such as "
+                f"s3://bucket/pack, but {error}"
+            ) from None
+        return filesystem, base.rstrip("/")
+
+    def sizes(self, subfolder: str) -> dict[str, int]:
+        """Bytes of every file below ``subfolder``, by name; empty where there is none."""
+        filesystem, base = self._place
+        selector = fs.FileSelector(f"{base}/{subfolder}", recursive=True, allow_not_found=True)
+        return {
+            info.path.removeprefix(f"{base}/"): info.size
+            for info in filesystem.get_file_info(selector)
+            if info.type == fs.FileType.File
+        }
+
+    def read(self, name: str) -> bytes | None:
+        """All of a file; None where there is none."""
+        filesystem, base = self._place
+        try:
+            with filesystem.open_input_stream(f"{base}/{name}") as stream:
+                return bytes(stream.read())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write or replace a file."""
+        with self.writing(name) as sink:
+            sink.write(content)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[HashingSink]:
+        """A sink whose file gets its name, and is safe on the disk, once the block has ended."""
+        filesystem, base = self._place
+        partial = f"{base}/{name}.{uuid4().hex[:8]}.partial"
+        filesystem.create_dir(os.path.dirname(partial), recursive=True)  # noqa: PTH120
+        try:
+            with filesystem.open_output_stream(partial) as stream:
+                sink = HashingSink(stream)
+                yield sink
+            if self.local is not None:
+                _sync(Path(partial))
+            filesystem.move(partial, f"{base}/{name}")
+        except BaseException:
+            if filesystem.get_file_info(partial).type == fs.FileType.File:
+                filesystem.delete_file(partial)
+            raise
+
+    def delete(self, name: str) -> None:
+        """Remove a file; somebody else may have been quicker."""
+        filesystem, base = self._place
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(f"{base}/{name}")
+
+    def delete_subfolder(self, name: str) -> None:
+        """Remove a folder with all that is in it."""
+        filesystem, base = self._place
+        with suppress(FileNotFoundError):
+            filesystem.delete_dir(f"{base}/{name}")
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a file to this machine."""
+        filesystem, base = self._place
+        fs.copy_files(
+            f"{base}/{name}",
+            str(target),
+            source_filesystem=filesystem,
+            destination_filesystem=fs.LocalFileSystem(),
+        )
+
+
+class HashingSink(io.RawIOBase):
+    """Hands bytes on and keeps their checksum."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self.num_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of everything written so far."""
+        return self._digest.hexdigest()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Write all of ``content``."""
+        self._digest.update(content)
+        self._stream.write(content)
+        size = memoryview(content).nbytes
+        self.num_bytes += size
+        return size
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
