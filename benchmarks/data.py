@@ -27,9 +27,10 @@ import torch
 
 from benchmarks.measure import take_turns
 from benchmarks.record import write_record
+from slrtune.config.data import DataConfig
 from slrtune.config.overrides import read_overrides
 from slrtune.config.validate import load_experiment
-from slrtune.data.class_folders import index_class_folders
+from slrtune.data.index import index_clips
 from slrtune.data.pack.build import build_pack, by_processes
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackReader
@@ -54,7 +55,11 @@ def pack_to(
     out: Path, root: Path, parameters: PackParameters, num_workers: int, times: int = 1
 ) -> PackReader:
     """Pack the clips of the class folders ``root``, each of them ``times`` times."""
-    plan = plan_pack(root, [*index_class_folders(root)] * times, parameters)
+    plan = plan_pack(
+        root,
+        [*index_clips(DataConfig(source="class_folders", root=root), root)] * times,
+        parameters,
+    )
     build_pack(plan, Folder(out), by_processes(num_workers), lambda *_: None)
     pack = Pack.find(out)
     assert pack is not None

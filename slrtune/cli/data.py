@@ -1,24 +1,42 @@
-"""`slrtune data`: render, index, look at data."""
+"""`slrtune data`: render, index, count, look at data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from slrtune.config.data import DataConfig
+    from slrtune.data.manifest import ClipRecord
 
-SourceOption = Annotated[
-    str, typer.Option(help="class_folders: [<split>/]<gloss>/*.mp4; or wlasl.")
+DataArgument = Annotated[
+    Path, typer.Argument(help="Folder of the videos, or the annotation file itself.")
 ]
 AnnotationsOption = Annotated[
-    Path | None, typer.Option(help="WLASL_v0.3.json, nslt_100.json, or a CSV of class folders.")
+    list[Path] | None,
+    typer.Option(help="File that lists the clips (WLASL, MS-ASL, CSV, manifest…); repeatable."),
 ]
-app = typer.Typer(help="Render, index and look at sign videos.", no_args_is_help=True)
+RootOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the videos, where DATA is a file. Default: its folder."),
+]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="auto, class_folders, csv, wlasl, msasl, asl_citizen, phoenix, how2sign, "
+        "isltranslate or manifest.",
+    ),
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(help="CSV: our column = the file's: path=clip, label=sign; repeatable."),
+]
+app = typer.Typer(help="Render, index, count and look at sign videos.", no_args_is_help=True)
 
 
 @app.command()
@@ -44,38 +62,87 @@ def synth(
         settings = replace(settings, words=spelled)
     with _disk_errors_explained(), progress_bar() as show:
         render_dataset(out, settings, on_progress=lambda done, n: show("rendering", done, n))
-    say(f"Videos in {out.resolve()}; train with --set data.source=class_folders "
-        f"--set data.root={out}")  # fmt: skip
+    say(f"Videos in {out.resolve()}; train with --set data.source=auto --set data.root={out}")
 
 
 @app.command()
 def index(
-    root: Annotated[Path, typer.Argument(help="Folder of the videos.")],
-    source: SourceOption = "class_folders",
+    data: DataArgument,
     annotations: AnnotationsOption = None,
+    root: RootOption = None,
+    format_name: FormatOption = "auto",
+    column: ColumnOption = None,
+    keypoints: Annotated[
+        Path | None, typer.Option(help="Folder of per-frame landmarks, <path of the clip>.npy.")
+    ] = None,
+    split_by: Annotated[
+        str, typer.Option(help="official, or draw splits anew: signer, stratified.")
+    ] = "official",
+    val_fraction: Annotated[float, typer.Option(help="Share of the drawn val split.")] = 0.0,
+    test_fraction: Annotated[float, typer.Option(help="Share of the drawn test split.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawn splits.")] = 0,
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave clips that are in two splits out of train.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the manifest to this Parquet file.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write coverage by split and gloss to this CSV file.")
+    ] = None,
 ) -> None:
     """List every clip with its gloss, split and state, and say how much of it is usable."""
-    from slrtune.cli.console import progress_bar, say
+    from slrtune.cli.console import say
     from slrtune.cli.folders import output_file
     from slrtune.cli.prepare import print_coverage
-    from slrtune.data.coverage import Coverage
-    from slrtune.data.index import index_clips
+    from slrtune.data.coverage import Coverage, write_coverage_report
     from slrtune.data.manifest import write_manifest
-    from slrtune.data.probe import probe_clips
+
+    for option, file in (("--out", out), ("--report", report)):
+        if file is not None:
+            output_file(option, file)
+    config = _data_config(
+        data, annotations, root, format_name, column,
+        split_by=split_by, val_fraction=val_fraction, test_fraction=test_fraction,
+        split_seed=seed, drop_leaks=drop_leaks, keypoints=keypoints and str(keypoints),
+    )  # fmt: skip
+    records = _probed(config)
+    print_coverage(Coverage.of(records))
+    with _disk_errors_explained():
+        if report is not None:
+            write_coverage_report(report, records)
+            say(f"Coverage by split and gloss in {report}")
+        if out is not None:
+            write_manifest(out, records)
+            say(f"Manifest in {out}; train with --set data.source=auto "
+                f"--set data.root={config.root} --set data.annotations={out}")  # fmt: skip
+
+
+@app.command()
+def stats(
+    data: DataArgument,
+    annotations: AnnotationsOption = None,
+    root: RootOption = None,
+    format_name: FormatOption = "auto",
+    column: ColumnOption = None,
+    out: Annotated[Path | None, typer.Option(help="Draw histograms into this PNG.")] = None,
+) -> None:
+    """Count glosses, signers, durations and resolutions; as a table, and as histograms."""
+    from slrtune.cli.console import say
+    from slrtune.cli.data_tables import print_stats
+    from slrtune.cli.folders import output_file
+    from slrtune.data.stats import DataStats
+    from slrtune.report.data_figure import write_data_figure
 
     if out is not None:
         output_file("--out", out)
-    data = _data_config(root, source, annotations)
-    with _disk_errors_explained(), progress_bar() as show:
-        records = probe_clips(root, index_clips(data, root), show)
-    print_coverage(Coverage.of(records))
+    records = _probed(_data_config(data, annotations, root, format_name, column))
+    counted = DataStats.of(records)
+    print_stats(counted)
     if out is not None:
         with _disk_errors_explained():
-            write_manifest(out, records)
-        say(f"Manifest in {out}")
+            write_data_figure(out, counted, f"{data.name}: {counted.num_clips} clips")
+        say(f"Histograms in {out.resolve()}")
 
 
 @app.command()
@@ -84,30 +151,71 @@ def preview(
     root: Annotated[
         Path | None, typer.Option(help="Folder of videos. Default: the embedded fingerspelling.")
     ] = None,
-    source: SourceOption = "class_folders",
     annotations: AnnotationsOption = None,
+    format_name: FormatOption = "auto",
+    column: ColumnOption = None,
     split: Annotated[str, typer.Option(help="Split to show.")] = "train",
     glosses: Annotated[int, typer.Option(min=1, max=400, help="Glosses to show.")] = 30,
+    frames: Annotated[int, typer.Option(min=1, max=1024, help="Frames the model samples.")] = 16,
 ) -> None:
-    """Draw a contact sheet: one clip of each gloss, three of its frames."""
+    """Draw a contact sheet: one clip of each gloss, boxes and sampled frames marked."""
     from slrtune.cli.console import progress_bar, say
     from slrtune.cli.folders import output_file
     from slrtune.config.data import DataConfig
     from slrtune.data.preview import write_preview
 
     output_file("OUT", out)
-    data = DataConfig() if root is None else _data_config(root, source, annotations)
+    if root is None and not annotations:
+        config = DataConfig(num_frames=frames)
+    else:
+        data = root if root is not None else (annotations or [])[0]
+        config = _data_config(data, annotations, root, format_name, column, num_frames=frames)
     with _disk_errors_explained(), progress_bar() as show:
-        number = write_preview(out, data, split, glosses, show)
-    say(f"{number} glosses of split {split} in {out.resolve()}")
+        number = write_preview(out, config, split, glosses, show)
+    say(f"{number} clips of split {split} in {out.resolve()}")
 
 
-def _data_config(root: Path, source: str, annotations: Path | None) -> DataConfig:
+def _probed(config: DataConfig) -> tuple[ClipRecord, ...]:
+    from slrtune.cli.console import progress_bar
+    from slrtune.data.index import index_clips
+    from slrtune.data.probe import probe_clips
+    from slrtune.data.splits import assign_splits
+
+    assert config.root is not None
+    with _disk_errors_explained(), progress_bar() as show:
+        records = probe_clips(config.root, index_clips(config, config.root), show)
+    return assign_splits(records, config)
+
+
+def _data_config(
+    data: Path,
+    annotations: list[Path] | None,
+    root: Path | None,
+    format_name: str,
+    columns: list[str] | None,
+    **settings: Any,
+) -> DataConfig:
+    """The settings that a command's options stand for; ``data`` may be the annotations."""
+    from slrtune.config.errors import UserError
     from slrtune.config.validate import experiment_from_dict
 
-    raw = {"source": source, "root": str(root)}
-    if annotations is not None:
-        raw["annotations"] = str(annotations)
+    files = list(annotations or [])
+    if data.is_file():
+        files = [data, *files] if data not in files else files
+        root = root or data.parent
+    mapping: dict[str, str] = {}
+    for pair in columns or []:
+        ours, equals, theirs = pair.partition("=")
+        if not equals:
+            raise UserError(f"--column: must look like path=NAME, but is {pair!r}; add the =")
+        mapping[ours.strip()] = theirs.strip()
+    raw = {
+        "source": format_name,
+        "root": str(root or data),
+        "annotations": [str(file) for file in files],
+        "columns": mapping,
+        **settings,
+    }
     return experiment_from_dict({"data": raw}, "slrtune data").data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from slrtune.config.base import Settings
 
@@ -27,17 +27,34 @@ class AugmentationConfig(Settings):
 class DataConfig(Settings):
     """Where the clips come from, how they are packed, and the shape that the model sees."""
 
-    source: Literal["fingerspelling", "class_folders", "wlasl"] = "fingerspelling"
+    source: Literal[
+        "fingerspelling", "auto", "class_folders", "csv", "wlasl", "msasl", "asl_citizen",
+        "phoenix", "how2sign", "isltranslate", "manifest",
+    ] = "fingerspelling"  # fmt: skip
     """`fingerspelling`: the embedded synthetic data set, rendered on first use.
-    `class_folders`: `root/<split>/<gloss>/*.mp4` or `root/<gloss>/*.mp4`; a folder of images may
-    stand for a video.
-    `wlasl`: a folder of WLASL videos (`root`) and an official annotation file (`annotations`)."""
+    `auto`: your own data in `root`, their format told by the content of `annotations`.
+    `class_folders`: `root/<split>/<gloss>/*.mp4` or `root/<gloss>/*.mp4`, without annotations.
+    Each other: the format of `annotations`, see docs/data.md. In all of them a folder of images may
+    stand for a video."""
     root: Path | None = None
     """Folder of the videos, relative to where slrtune is started. Not for `fingerspelling`."""
-    annotations: Path | None = None
-    """WLASL: `WLASL_v0.3.json` or `nslt_{100,300,1000,2000}.json`. Class folders: a CSV with the
-    columns path (relative to `root`), label and perhaps split, signer, which then lists the clips;
-    null = `root/labels.csv` where there is one, else the folders themselves."""
+    annotations: tuple[Path, ...] = ()
+    """Files that list the clips: a path or a list of them, such as one for each split. None =
+    `root/labels.csv` where there is one, else the class folders themselves. Also a manifest that
+    `slrtune data index --out` wrote."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """`csv`: our name of a column -> the file's, such as `{path: clip, label: sign}`, where its
+    header does not say it. Ours: path, label, sentence, split, signer, label_id, start_frame,
+    end_frame, start_s, end_s, left, top, right, bottom, keypoints."""
+    keypoints: Path | None = None
+    """Folder of per-frame landmarks, `<path of the clip>.npy`, first axis = frames. Optional."""
+    split_by: Literal["official", "signer", "stratified"] = "official"
+    """`official`: splits as the data list them. `signer`: drawn anew, no signer in two splits.
+    `stratified`: drawn anew, every gloss in equal shares. Both from `split_seed`, `val_fraction`
+    and `test_fraction`."""
+    drop_leaks: bool = False
+    """A clip that is in two splits (same file or same content) is left out of training, or of
+    validation where it is in both val and test. Off: it is an error."""
     cache_dir: Path = Path("~/.cache/slrtune")
     """Where rendered videos and packed clips are kept, shared by all trials and sweeps."""
     synth_seed: int = Field(default=0, ge=0)
@@ -49,10 +66,12 @@ class DataConfig(Settings):
     val_split: str = "val"
     """Name of the split that a sweep is judged by. Never tune on the split you report."""
     val_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of `train_split` held out as `val_split`, by gloss, where the data have no such split;
-    0 = the data must have one."""
+    """Share of all clips that becomes `val_split` where splits are drawn; with official splits
+    share of `train_split` held out, by gloss, where the data have no `val_split`. 0 = none."""
+    test_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of all clips that becomes the split `test` where splits are drawn (`split_by`)."""
     split_seed: int = Field(default=0, ge=0)
-    """Which clips `val_fraction` holds out; the same for all trials."""
+    """Which clips or signers `val_fraction` and `test_fraction` take; the same for all trials."""
     num_frames: int = Field(default=16, ge=1, le=1024)
     """T: frames per clip that the model sees."""
     image_size: int = Field(default=224, ge=16, le=1024)
@@ -85,3 +104,10 @@ class DataConfig(Settings):
     num_loader_workers: int = Field(default=0, ge=0, le=64)
     """Loader processes per training worker; 0 = a thread of the training process, which starts at
     once and is enough where clips are packed raw."""
+
+    @field_validator("annotations", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: object) -> object:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | Path) else value

@@ -61,6 +61,9 @@ def broken_rules(experiment: Experiment, *, check_paths: bool) -> list[BrokenRul
     return [broken for rule in rules for broken in rule(experiment)]
 
 
+_WITHOUT_ANNOTATIONS = ("fingerspelling", "auto", "class_folders", "csv")
+
+
 def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
     if data.pack is not None:
@@ -72,19 +75,51 @@ def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
             f"must be given for data.source {data.source}; "
             "set data.root to the folder of the videos",
         )
-    if data.source == "wlasl" and data.annotations is None:
+    if data.source not in _WITHOUT_ANNOTATIONS and not data.annotations:
         yield BrokenRule(
             "data.annotations",
             ("data.source",),
-            "must be given for data.source wlasl; set it to WLASL_v0.3.json or nslt_100.json",
+            f"must be given for data.source {data.source}; set it to the file that lists the clips",
+        )
+    if data.source in ("fingerspelling", "class_folders") and data.annotations:
+        yield BrokenRule(
+            "data.annotations",
+            ("data.source",),
+            f"must be left out for data.source {data.source}; "
+            "set data.source to auto or to the annotations' format",
+        )
+
+
+def _splits_can_be_drawn(experiment: Experiment) -> Iterator[BrokenRule]:
+    data = experiment.data
+    if data.split_by != "official" and data.val_fraction == 0:
+        yield BrokenRule(
+            "data.val_fraction",
+            ("data.split_by",),
+            f"must be > 0 for data.split_by {data.split_by}; try 0.2",
+        )
+    if data.split_by == "official" and data.test_fraction > 0:
+        yield BrokenRule(
+            "data.test_fraction",
+            ("data.split_by",),
+            "must be 0 for the data's own splits; set data.split_by to signer or stratified",
+        )
+    if data.val_fraction + data.test_fraction >= 1:
+        yield BrokenRule(
+            "data.val_fraction",
+            ("data.test_fraction",),
+            f"and data.test_fraction must leave clips to train on, but they are "
+            f"{data.val_fraction} + {data.test_fraction}; lower one",
         )
 
 
 def _paths_exist(experiment: Experiment) -> Iterator[BrokenRule]:
-    for key in ("root", "annotations"):
-        path: Path | None = getattr(experiment.data, key)
-        is_needed = experiment.data.pack is None  # a pack may be used where its videos are not
-        if is_needed and path is not None and not absolute(path).exists():
+    data = experiment.data
+    if data.pack is not None:
+        return  # a pack may be used where its videos are not
+    named = [("root", data.root), ("keypoints", data.keypoints)]
+    for key, path in [*named, *(("annotations", file) for file in data.annotations)]:
+        if path is not None and not absolute(path).exists():
             yield BrokenRule(
                 f"data.{key}", (), f"must exist, but there is no {path}; correct the path"
             )
@@ -256,6 +291,7 @@ def _automatic_choices_do_not_meet(experiment: Experiment) -> Iterator[BrokenRul
 _RULES: tuple[Rule, ...] = (
     _data_has_its_folder,
     _splits_differ,
+    _splits_can_be_drawn,
     _heads_divide_the_width,
     _patches_tile_the_image,
     _temporal_kernel_has_a_middle,

@@ -65,8 +65,11 @@ def _overridden(
 
 def _with_absolute_paths(experiment: Experiment) -> Experiment:
     data = experiment.data
-    paths = {name: getattr(data, name) for name in ("root", "annotations", "cache_dir")}
-    given: dict[str, Any] = {n: absolute(path) for n, path in paths.items() if path is not None}
+    paths = {name: getattr(data, name) for name in ("root", "keypoints", "cache_dir")}
+    given: dict[str, Any] = {
+        name: absolute(path) for name, path in paths.items() if path is not None
+    }
+    given["annotations"] = tuple(absolute(file) for file in data.annotations)
     if data.pack is not None and "://" not in data.pack:
         given["pack"] = str(absolute(Path(data.pack)))
     return experiment.model_copy(

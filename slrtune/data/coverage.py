@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 from slrtune.data.manifest import FOUND, MISSING, OK, ClipRecord
 
@@ -38,30 +41,32 @@ class Coverage:
 
     Attributes:
         splits: by split name, sorted.
+        glosses: by split name, by gloss, both sorted; sentences without a gloss are left out.
         lost_glosses: by split name: glosses that are listed there but keep no usable clip there.
         unusable: every clip that is left out, in clip id order.
     """
 
     splits: dict[str, SplitCoverage]
+    glosses: dict[str, dict[str, SplitCoverage]]
     lost_glosses: dict[str, tuple[str, ...]]
     unusable: tuple[UnusableClip, ...]
 
     @classmethod
     def of(cls, records: Sequence[ClipRecord]) -> Coverage:
         """Count ``records``, before or after decoding."""
-        listed = Counter(record.split for record in records)
-        found = Counter(record.split for record in records if record.status != MISSING)
-        usable = Counter(record.split for record in records if record.is_usable)
-        kept = {(record.split, record.gloss) for record in records if record.is_usable}
-        lost = {(record.split, record.gloss) for record in records} - kept
+        splits = _count(records, lambda record: record.split)
+        by_gloss = _count(
+            [record for record in records if record.gloss], lambda r: (r.split, r.gloss)
+        )
+        glosses: dict[str, dict[str, SplitCoverage]] = {name: {} for name in splits}
+        for (split, gloss), part in by_gloss.items():
+            glosses[split][gloss] = part
         return cls(
-            splits={
-                name: SplitCoverage(listed[name], found[name], usable[name])
-                for name in sorted(listed)
-            },
+            splits=splits,
+            glosses=glosses,
             lost_glosses={
-                name: tuple(sorted(gloss for split, gloss in lost if split == name))
-                for name in sorted(listed)
+                split: tuple(gloss for gloss, part in parts.items() if not part.usable)
+                for split, parts in glosses.items()
             },
             unusable=tuple(
                 UnusableClip(record.path, record.status, record.reason)
@@ -79,3 +84,29 @@ class Coverage:
             sum(part.found for part in parts),
             sum(part.usable for part in parts),
         )
+
+
+Key = TypeVar("Key", str, tuple[str, str])
+
+
+def _count(
+    records: Sequence[ClipRecord], key: Callable[[ClipRecord], Key]
+) -> dict[Key, SplitCoverage]:
+    listed = Counter(key(record) for record in records)
+    found = Counter(key(record) for record in records if record.status != MISSING)
+    usable = Counter(key(record) for record in records if record.is_usable)
+    return {k: SplitCoverage(listed[k], found[k], usable[k]) for k in sorted(listed)}
+
+
+def write_coverage_report(path: Path, records: Sequence[ClipRecord]) -> None:
+    """A CSV with a row per split and gloss: listed, found, usable, and what became of the rest."""
+    lost: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for record in records:
+        if record.status not in (OK, FOUND):
+            lost[record.split, record.gloss][record.status] += 1
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("split", "gloss", "listed", "found", "usable", "lost"))
+        for (split, gloss), part in _count(records, lambda r: (r.split, r.gloss)).items():
+            what = " ".join(f"{name}:{n}" for name, n in sorted(lost[split, gloss].items()))
+            writer.writerow((split, gloss, part.listed, part.found, part.usable, what))

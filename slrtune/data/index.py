@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
-from slrtune.data.class_folders import index_class_folders, index_label_table
-from slrtune.data.manifest import ClipRecord
-from slrtune.data.wlasl import index_wlasl
+from slrtune.data.duplicates import mark_duplicates
+from slrtune.data.formats.class_folders import index_class_folders
+from slrtune.data.formats.detect import READERS, detect_format
+from slrtune.data.formats.files import VideoFiles
+from slrtune.data.formats.listing import Listing
+from slrtune.data.keypoints import with_keypoints
+from slrtune.data.manifest import FOUND, OUT_OF_RANGE, ClipRecord
 
 LABEL_TABLE = "labels.csv"
 
@@ -17,39 +21,81 @@ LABEL_TABLE = "labels.csv"
 def index_clips(config: DataConfig, root: Path) -> tuple[ClipRecord, ...]:
     """Every clip that folders or annotations list, in an order that depends on nothing else.
 
-    A listed clip whose file is absent gets the status ``missing``.
+    A listed clip whose file is absent gets the status ``missing``, a second copy of one
+    ``duplicate``, one that ends before it begins ``out_of_range``.
 
     Args:
         root: folder of the videos; for ``fingerspelling`` where they were rendered.
 
     Raises:
-        UserError: no such folder, no clip in it, or an annotation file that breaks its format.
+        UserError: no such folder, no clip in it, an annotation file that breaks its format, or a
+            clip in two splits.
     """
     if not root.is_dir():
         raise UserError(f"data.root: must be a folder, but {root} is none; correct the path")
-    if config.source == "wlasl":
-        if config.annotations is None:
-            raise UserError("data.annotations: must be given for data.source wlasl")
-        records = index_wlasl(root, config.annotations)
+    files = _annotation_files(config, root)
+    if files:
+        videos = VideoFiles(root)
+        records = [
+            record
+            for file in files
+            for record in _read(config, Listing(root, file, videos, config.columns))
+        ]
     else:
-        table = config.annotations or root / LABEL_TABLE
-        has_table = config.annotations is not None or table.is_file()
-        records = index_label_table(root, table) if has_table else index_class_folders(root)
+        records = index_class_folders(root)
     if not records:
-        raise UserError(
-            f"data.root: must hold clips, but none was found in {root}; expected "
-            "<split>/<gloss>/<clip> or <gloss>/<clip>, a clip being a video or a folder of images"
-        )
-    _refuse_duplicates(records, config.annotations or root)
-    return tuple(records)
+        raise UserError(_nothing_found(root, files))
+    records = [_checked_window(record) for record in with_keypoints(records, root, config)]
+    return tuple(mark_duplicates(root, records, config))
 
 
-def _refuse_duplicates(records: list[ClipRecord], source: Path) -> None:
-    times_listed = Counter((r.path, r.start_frame, r.end_frame) for r in records)
-    (path, _, _), times = times_listed.most_common(1)[0]
-    if times > 1:
-        splits = sorted({r.split for r in records if r.path == path})
-        raise UserError(
-            f"{source}: a clip must be listed once, but {path} is listed {times} times "
-            f"(splits {', '.join(splits)}); keep one of them"
-        )
+def _annotation_files(config: DataConfig, root: Path) -> tuple[Path, ...]:
+    """The files to read; none = the folders themselves are the labels."""
+    if config.annotations:
+        if config.source == "class_folders":
+            raise UserError(
+                "data.annotations: must be left out for data.source class_folders; "
+                "take data.source auto or the annotations' format"
+            )
+        return tuple(file.expanduser() for file in config.annotations)
+    has_table = (root / LABEL_TABLE).is_file()
+    if has_table and config.source in ("auto", "csv", "fingerspelling"):
+        return (root / LABEL_TABLE,)
+    if config.source not in ("auto", "class_folders", "fingerspelling"):
+        raise UserError(f"data.annotations: must be given for data.source {config.source}")
+    return ()
+
+
+def _read(config: DataConfig, listing: Listing) -> list[ClipRecord]:
+    name = config.source
+    if name in ("auto", "fingerspelling"):
+        return READERS[detect_format(listing.file, has_mapping=bool(config.columns))](listing)
+    return READERS[name](listing)
+
+
+def _checked_window(record: ClipRecord) -> ClipRecord:
+    if record.status != FOUND:
+        return record
+    for start, end, unit in (
+        (record.start_frame, record.end_frame, "frame"),
+        (record.start_s, record.end_s, "second"),
+    ):
+        if min(start or 0, end or 0) < 0 or (end is not None and end <= (start or 0)):
+            reason = f"ends ({unit} {end}) before it begins ({start or 0})"
+            return replace(record, status=OUT_OF_RANGE, reason=reason)
+    return record
+
+
+def _nothing_found(root: Path, files: tuple[Path, ...]) -> str:
+    if files:
+        named = ", ".join(map(str, files))
+        return f"data.annotations: must list clips, but {named} lists none; take another file"
+    beside = sorted(
+        entry.name for entry in root.iterdir() if entry.suffix.lower() in (".json", ".csv", ".tsv")
+    )
+    hint = f"; if {beside[0]} lists them, give it as --annotations" if beside else ""
+    return (
+        f"data.root: must hold clips, but none was found in {root}; expected "
+        "<split>/<gloss>/<clip> or <gloss>/<clip>, a clip being a video or a folder of images"
+        + hint
+    )

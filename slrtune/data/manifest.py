@@ -75,7 +75,8 @@ class ClipRecord:
         return self.status == OK
 
     def frame_window(self, fps: float | None) -> tuple[int | None, int | None]:
-        """Start and end frame (end exclusive), seconds counted in frames of ``fps``.
+        """Start and end frame (end exclusive), seconds counted in frames of ``fps``: an estimate
+        where the frame rate varies, see `window.clip_window` for the frames that are used.
 
         None = the file's own beginning or end; seconds of a file without a rate are not cut.
         """

@@ -31,7 +31,7 @@ from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackFacts, read_records
 from slrtune.data.pack.source import check_pack, pack_command, plan_pack
 from slrtune.data.pack.storage import Folder
-from slrtune.data.splits import require_clips, require_split, with_val_split
+from slrtune.data.splits import assign_splits, require_clips, require_split
 from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
 from slrtune.data.workers import available_cpus
 
@@ -117,7 +117,7 @@ def prepare_data(
             pack, root = _automatic_pack(config, on_progress, num_workers)
         else:
             pack, root = _named_pack(config, config.pack, on_progress)
-        records = with_val_split(pack.records(), config)
+        records = assign_splits(pack.records(), config)
     if only_split is None:
         require_clips(records, config, root)
     else:

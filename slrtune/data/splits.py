@@ -1,4 +1,4 @@
-"""Who trains and who judges: a hold-out where the data bring none, and no empty split."""
+"""Who trains and who judges: the data's own splits, or splits drawn anew; and no empty split."""
 
 from __future__ import annotations
 
@@ -12,17 +12,76 @@ from slrtune.config.errors import UserError
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.seeding import Purpose, random_stream
 
+TEST_SPLIT = "test"
+"""What `data.test_fraction` makes."""
 
-def with_val_split(records: Sequence[ClipRecord], config: DataConfig) -> tuple[ClipRecord, ...]:
-    """Hold out ``val_fraction`` of the train split, unless the data list a val split."""
-    listed = {record.split for record in records}
-    if config.val_fraction == 0 or config.val_split in listed:
-        return tuple(records)
-    held_out = choose_held_out(records, config.train_split, config.val_fraction, config.split_seed)
-    return tuple(
-        replace(record, split=config.val_split) if clip_id in held_out else record
-        for clip_id, record in enumerate(records)
-    )
+
+def assign_splits(records: Sequence[ClipRecord], config: DataConfig) -> tuple[ClipRecord, ...]:
+    """The records with the splits that ``config.split_by`` asks for.
+
+    With the data's own splits ``val_fraction`` of the train split is held out, unless the data
+    list a val split. Drawn splits share out the usable clips; the others stay in the train split,
+    or with their signer.
+
+    Raises:
+        UserError: too few signers for the splits, or usable clips without one.
+    """
+    if config.split_by == "official":
+        listed = {record.split for record in records}
+        if config.val_fraction == 0 or config.val_split in listed:
+            return tuple(records)
+        shares = {config.val_split: config.val_fraction}
+        return _stratified(records, config, shares)
+    shares = {TEST_SPLIT: config.test_fraction, config.val_split: config.val_fraction}
+    shares = {split: share for split, share in shares.items() if share > 0}
+    if config.split_by == "signer":
+        return _by_signer(records, config, shares)
+    joined = [replace(record, split=config.train_split) for record in records]
+    return _stratified(joined, config, shares)
+
+
+def _stratified(
+    records: Sequence[ClipRecord], config: DataConfig, shares: dict[str, float]
+) -> tuple[ClipRecord, ...]:
+    """Give each split its share of every gloss of the train split."""
+    outcome, rest = list(records), 1.0
+    for number, (split, share) in enumerate(shares.items()):
+        seed = config.split_seed if number == 0 else (config.split_seed + 1) * 1_000_003 + number
+        for clip_id in choose_held_out(outcome, config.train_split, share / rest, seed):
+            outcome[clip_id] = replace(outcome[clip_id], split=split)
+        rest -= share
+    return tuple(outcome)
+
+
+def _by_signer(
+    records: Sequence[ClipRecord], config: DataConfig, shares: dict[str, float]
+) -> tuple[ClipRecord, ...]:
+    """Give each split whole signers, drawn in turn while they bring it nearer to its share."""
+    num_clips = Counter(record.signer for record in records if record.is_usable)
+    if num_clips.pop(None, 0):
+        raise UserError(
+            "data.split_by: signer needs the signer of every clip, but some name none; "
+            "add a signer column to the annotations, or set it to stratified"
+        )
+    if len(num_clips) <= len(shares):
+        raise UserError(
+            f"data.split_by: signer needs a signer for each of {len(shares) + 1} splits, but the "
+            f"usable clips have {len(num_clips)}; set it to stratified"
+        )
+    rng = random_stream(Purpose.HOLD_OUT, config.split_seed)
+    waiting = [sorted(map(str, num_clips))[i] for i in rng.permutation(len(num_clips))]
+    split_of: dict[str | None, str] = {}
+    for number, (split, share) in enumerate(shares.items(), start=1):
+        due, taken = share * num_clips.total(), 0
+        for signer in list(waiting):
+            is_last = len(waiting) <= len(shares) - number + 1  # the other splits need one each
+            if is_last or (taken and abs(taken + num_clips[signer] - due) > abs(taken - due)):
+                continue
+            waiting.remove(signer)
+            taken += num_clips[signer]
+            split_of[signer] = split
+    train = config.train_split
+    return tuple(replace(r, split=split_of.get(r.signer, train)) for r in records)
 
 
 def choose_held_out(
@@ -79,6 +138,11 @@ def _require(records: Sequence[ClipRecord], split: str, root: Path, place: str, 
         raise UserError(
             f"data.root: no clip of {root} can be used ({_losses(records)}; "
             f"first: {first.path}: {first.reason}); correct data.root or the files"
+        )
+    if all(not record.gloss for record in records if record.is_usable):
+        raise UserError(
+            f"data: clips must have a gloss to be recognized, but those of {root} have sentences "
+            "only; take annotations with glosses"
         )
     if not usable[split]:
         found = ", ".join(f"{name} {count}" for name, count in sorted(usable.items()))

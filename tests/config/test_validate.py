@@ -63,7 +63,9 @@ def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> No
     overridden = load_experiment(path, read_overrides(["training.max_epochs=7"]))
     assert overridden.training.max_epochs == 7
     assert mistakes_of(path, "data.source=tape") == [
-        "--set: data.source must be 'fingerspelling', 'class_folders' or 'wlasl', but is 'tape'"
+        "--set: data.source must be 'fingerspelling', 'auto', 'class_folders', 'csv', 'wlasl', "
+        "'msasl', 'asl_citizen', 'phoenix', 'how2sign', 'isltranslate' or 'manifest', but is "
+        "'tape'"
     ]
 
 
@@ -76,6 +78,12 @@ def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> No
         ("training: {learning_rate: .nan}\n", "must be a finite number"),
         ("data: {source: class_folders}\n", "data.root must be given"),
         ("data: {source: class_folders, root: nowhere}\n", "there is no nowhere"),
+        ("data: {source: msasl, root: .}\n", "data.annotations must be given"),
+        ("data: {source: wlasl, root: ., annotations: a.json}\n", "there is no a.json"),
+        ("data: {source: class_folders, root: ., annotations: .}\n", "set data.source to auto"),
+        ("data: {split_by: signer}\n", "data.val_fraction must be > 0"),
+        ("data: {test_fraction: 0.1}\n", "set data.split_by to signer or stratified"),
+        ("data: {split_by: signer, val_fraction: 0.6, test_fraction: 0.4}\n", "leave clips"),
         ("data: {val_split: train}\n", "must differ from data.train_split"),
         ("training: {batch_size: 9, micro_batch_size: 2}\n", "must divide training.batch_size"),
         ("model: {cnn_transformer: {num_heads: 7}}\n", "512 / 7 leaves a remainder"),
@@ -129,7 +137,7 @@ def test_paths_are_the_same_from_every_folder(
     experiment = load_experiment(path)
     assert experiment.data.root == tmp_path / "home" / "clips"
     assert experiment.data.cache_dir == tmp_path / "cache"
-    assert experiment.data.annotations is None
+    assert experiment.data.annotations == ()
     assert experiment.runs_dir == tmp_path / "runs"
 
 

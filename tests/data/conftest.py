@@ -26,7 +26,7 @@ def clips_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, counts in {"train": (4, 5, 2), "val": (2, 2, 1)}.items():
         for number, (gloss, count) in enumerate(zip("abc", counts, strict=True)):
             for take in range(count):
-                shade = 20 * number + 5 * take
+                shade = 20 * number + 5 * take + (split == "val")
                 write_video(root / split / gloss / f"{take}.mp4", 9 + 3 * take, shade=shade)
     return root
 
@@ -55,5 +55,5 @@ def refuse_progress() -> Callable[[str, int, int], None]:
 
 
 def make_config(**values: object) -> DataConfig:
-    small = {"source": "class_folders", "num_frames": 4, "image_size": 16, "pack_size_px": 20}
+    small = {"source": "auto", "num_frames": 4, "image_size": 16, "pack_size_px": 20}
     return DataConfig.model_validate(small | values)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
-from slrtune.data.coverage import Coverage
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import ClipRecord
 from tests.data.conftest import make_config
@@ -23,8 +21,11 @@ def index_folders(root: Path, **values: object) -> list[ClipRecord]:
     return list(index_clips(make_config(**values), root))
 
 
-def index_wlasl(root: Path, annotations: Path) -> tuple[ClipRecord, ...]:
-    return index_clips(make_config(source="wlasl", annotations=annotations), root)
+def test_a_label_table_is_not_read_where_class_folders_are_asked_for(tmp_path: Path) -> None:
+    touch(tmp_path, "book/1.mp4")
+    (tmp_path / "labels.csv").write_text("path,label\nbook/1.mp4,drink\n")
+    assert [r.gloss for r in index_folders(tmp_path)] == ["drink"]
+    assert [r.gloss for r in index_folders(tmp_path, source="class_folders")] == ["book"]
 
 
 def test_split_folders_and_gloss_folders_give_split_and_gloss(tmp_path: Path) -> None:
@@ -89,10 +90,11 @@ def test_labels_csv_brings_signers_and_lists_missing_clips(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("file,label\na.mp4,x\n", "columns path and label, but has file, label"),
+        ("film,label\na.mp4,x\n", "path and label .* but has film, label"),
         ("", "but has none"),
         ("path,label\na.mp4,\n", r"labels\.csv:2: path and label must not be empty"),
-        ("path,label,split\na.mp4,x,train\na.mp4,x,val\n", r"listed 2 times \(splits train, val\)"),
+        ("path,label\n,x\na.mp4,x\nb.mp4,\n", r"csv:2: path(.|\n)*csv:4: path"),
+        ("path,label\na.mp4,x,y\n", "2: must have 2 values .* but has 3; put quotes"),
     ],
 )
 def test_a_faulty_labels_csv_is_refused_with_its_place(
@@ -103,65 +105,8 @@ def test_a_faulty_labels_csv_is_refused_with_its_place(
         index_folders(tmp_path)
 
 
-def test_wlasl_frames_count_from_one_and_include_the_last(tmp_path: Path) -> None:
-    def instance(video_id: str, start: int, end: int) -> dict[str, object]:
-        window = {"frame_start": start, "frame_end": end}
-        return {"video_id": video_id, "split": "train", "signer_id": 7, **window}
-
-    touch(tmp_path, "videos/001.mp4", "videos/002.mkv", "videos/003/1.jpg")
-    instances = [instance("001", 1, -1), instance("002", 11, 20), instance("003", 1, 5)]
-    annotations = tmp_path / "WLASL_v0.3.json"
-    annotations.write_text(json.dumps([{"gloss": "book", "instances": instances}]))
-    assert index_wlasl(tmp_path / "videos", annotations) == (
-        ClipRecord("001.mp4", "book", "train", "7"),
-        ClipRecord("002.mkv", "book", "train", "7", start_frame=10, end_frame=20),
-        ClipRecord("003", "book", "train", "7", end_frame=5),
-    )
-
-
-@pytest.mark.parametrize("content", ["{", '{"1": {"subset": "train"}}', '[{"gloss": "x"}]', "3"])
-def test_annotations_that_are_not_wlasls_are_refused(tmp_path: Path, content: str) -> None:
-    annotations = tmp_path / "nslt_100.json"
-    annotations.write_text(content)
-    (tmp_path / "wlasl_class_list.txt").write_text("0\tbook\n")
-    with pytest.raises(UserError, match=r"nslt_100\.json: must be"):
-        index_wlasl(tmp_path, annotations)
-
-
-def test_a_subset_without_its_class_list_is_refused(tmp_path: Path) -> None:
-    annotations = tmp_path / "nslt_100.json"
-    annotations.write_text('{"1": {"subset": "train", "action": [0, 1, 5]}}')
-    with pytest.raises(UserError, match="put WLASL's own wlasl_class_list"):
-        index_wlasl(tmp_path, annotations)
-
-
-@pytest.mark.parametrize(
-    ("name", "num_glosses", "counts"),
-    [
-        ("WLASL_v0.3.json", 2000, {"train": 14289, "val": 3916, "test": 2878}),
-        ("nslt_100.json", 100, {"train": 1442, "val": 338, "test": 258}),
-        ("nslt_300.json", 300, {"train": 3549, "val": 901, "test": 668}),
-    ],
-)
-def test_wlasl_without_its_videos_is_all_missing(
-    shared_data: Path, tmp_path: Path, name: str, num_glosses: int, counts: dict[str, int]
-) -> None:
-    records = index_wlasl(tmp_path, shared_data / "annotations" / name)
-    coverage = Coverage.of(records)
-    assert {split: part.listed for split, part in coverage.splits.items()} == counts
-    assert len({record.gloss for record in records}) == num_glosses
-    assert (coverage.total.found, coverage.total.share) == (0, 0.0)
-    assert {clip.status for clip in coverage.unusable} == {"missing"}
-    assert len(coverage.unusable) == len(records)
-
-
-def test_wlasl_names_all_its_signers(shared_data: Path, tmp_path: Path) -> None:
-    records = index_wlasl(tmp_path, shared_data / "annotations" / "WLASL_v0.3.json")
-    assert len({record.signer for record in records}) == 119
-
-
 def karsl(root: Path) -> list[ClipRecord]:
-    return list(index_clips(DataConfig(source="class_folders"), root))
+    return list(index_clips(DataConfig(source="auto"), root))
 
 
 def test_karsl_class_folders(shared_data: Path) -> None:

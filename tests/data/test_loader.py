@@ -213,7 +213,8 @@ def _private_kib() -> int:
 
 def test_a_worker_that_reads_every_clip_copies_no_frame_of_the_map(tmp_path: Path) -> None:
     for number in range(4):
-        write_video(tmp_path / "root" / "train" / "a" / f"{number}.mp4", 30, width=640, height=480)
+        path = tmp_path / "root" / "train" / "a" / f"{number}.mp4"
+        write_video(path, 30, width=640, height=480, shade=number)
     values = {"root": tmp_path / "root", "cache_dir": tmp_path / "cache", "val_fraction": 0.25}
     large = prepare_data(make_config(**values, pack_size_px=480), num_workers=1)
     assert large.pack.facts.num_bytes > 100e6

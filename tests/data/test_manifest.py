@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from slrtune.config.errors import UserError
-from slrtune.data.coverage import Coverage, SplitCoverage
+from slrtune.data.coverage import Coverage, SplitCoverage, write_coverage_report
 from slrtune.data.manifest import ClipRecord, read_manifest, write_manifest
 
 RECORDS = (
@@ -72,4 +72,19 @@ def test_coverage_counts_and_names_what_was_lost() -> None:
         ("a/2.mp4", "no such file"),
         ("b/3.mp4", "zero bytes"),
     ]
+    assert coverage.glosses["val"] == {
+        "book": SplitCoverage(1, 1, 0),
+        "قلم": SplitCoverage(1, 1, 1),
+    }
     assert coverage.total.share == 0.5
+
+
+def test_the_report_has_a_row_per_split_and_gloss(tmp_path: Path) -> None:
+    write_coverage_report(tmp_path / "report.csv", RECORDS)
+    assert (tmp_path / "report.csv").read_text(encoding="utf-8").splitlines() == [
+        "split,gloss,listed,found,usable,lost",
+        "train,book,1,0,0,missing:1",
+        "train,قلم,1,1,1,",
+        "val,book,1,1,0,unreadable:1",
+        "val,قلم,1,1,1,",
+    ]

@@ -24,13 +24,14 @@ from slrtune.data.pack.build import (
     by_processes,
     pack_shard,
 )
-from slrtune.data.pack.clip import ClipTooShortError, decode_clip, frame_window, signer_crop
+from slrtune.data.pack.clip import decode_clip, signer_crop
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackReader, damaged_files
 from slrtune.data.pack.source import plan_pack
 from slrtune.data.pack.storage import Folder
 from slrtune.data.resize import resize_short_side
 from slrtune.data.video import decode
+from slrtune.data.window import ClipTooShortError, frame_window
 from slrtune.data.workers import WorkerCrash, map_crash_proof
 from tests.data.videos import write_half_video, write_images, write_video
 

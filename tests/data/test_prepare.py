@@ -98,7 +98,7 @@ def test_a_build_that_is_killed_leaves_nothing_half_and_can_be_repeated(
 
 def test_an_undecodable_clip_is_left_out_with_its_reason(tmp_path: Path) -> None:
     for take in range(5):
-        write_video(tmp_path / "root" / "book" / f"{take}.mp4")
+        write_video(tmp_path / "root" / "book" / f"{take}.mp4", shade=take)
     (tmp_path / "root" / "book" / "-bad.mp4").touch()
     (tmp_path / "root" / "lost").mkdir()
     (tmp_path / "root" / "lost" / "1.mp4").write_text("not a video")

@@ -148,7 +148,9 @@ def test_signers_are_counted_one_by_one_and_unknown_ones_together(
     path = tmp_path / "best.pt"
     content = read_checkpoint(find_checkpoint(colors_run))
     torch.save({**content, "glosses": ["blue", "green", "red", "grey"]}, path)  # grey is wrong
-    trained = read_trained_model(path, read_overrides([f"data.annotations={table}"]))
+    trained = read_trained_model(
+        path, read_overrides([f"data.annotations={table}", "data.source=auto"])
+    )
     evaluation = judged(trained, "test")
     assert [(row.signer, row.num_clips, row.num_correct) for row in evaluation.per_signer] == [
         ("anna", 2, 1),
@@ -202,7 +204,7 @@ def test_real_sign_videos_with_signers_and_arabic_glosses(tmp_path: Path) -> Non
     experiment = Experiment.model_validate(
         {
             "data": {
-                "source": "class_folders",
+                "source": "auto",
                 "root": KARSL,
                 "cache_dir": tmp_path / "cache",
                 "num_frames": 4,

@@ -5,37 +5,24 @@ Shapes: T' packed frames of H' x W' pixels, K landmarks of D numbers.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from slrtune.data.manifest import OK, OUT_OF_RANGE, TOO_SHORT, UNREADABLE, ClipRecord
+from slrtune.data.content_hash import hash_content
+from slrtune.data.manifest import OK, UNREADABLE, ClipRecord
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.shard import PackedClip
 from slrtune.data.resize import channels_first, channels_last, resize_short_side
 from slrtune.data.sampling import thin
-from slrtune.data.video import Timeline, VideoError, VideoInfo, image_files, read
+from slrtune.data.video import Timeline, VideoError, VideoInfo, read
+from slrtune.data.window import clip_window, status_of
 
-MIN_FRAMES = 2
-"""A clip of one frame shows no movement: `too_short`."""
 _SIZE_TOLERANCE = 1.02
 """A box that reaches further beyond the picture was drawn in a picture of another size."""
-
-
-class ClipTooShortError(VideoError):
-    """The file is sound, but the clip holds fewer than MIN_FRAMES frames."""
-
-
-class ClipOutOfRangeError(VideoError):
-    """The file is sound, but ends before the clip begins."""
-
-
-_STATUS = {ClipTooShortError: TOO_SHORT, ClipOutOfRangeError: OUT_OF_RANGE}
 
 
 @dataclass(frozen=True)
@@ -54,9 +41,7 @@ def attempt_clip(
         decoded = decode_clip(root, record, parameters)
         content_hash = record.content_hash or hash_content(root / record.path)
     except VideoError as error:
-        return replace(
-            record, status=_STATUS.get(type(error), UNREADABLE), reason=error.reason
-        ), None
+        return replace(record, status=status_of(error), reason=error.reason), None
     except OSError as error:  # the file went away, or its disk fails
         reason = f"cannot be read ({error.strerror or error})"
         return replace(record, status=UNREADABLE, reason=reason), None
@@ -77,8 +62,8 @@ def decode_clip(root: Path, record: ClipRecord, parameters: PackParameters) -> D
     """The frames of a clip as a pack keeps them (before any JPEG).
 
     Raises:
-        VideoError: the file or its landmarks are not usable; ClipTooShortError,
-            ClipOutOfRangeError: they are, but the clip is too short or begins after the file's end.
+        VideoError: the file or its landmarks are not usable; or the clip in them:
+            `window.clip_window` says how.
     """
     chosen: list[int] = []
 
@@ -100,35 +85,6 @@ def decode_clip(root: Path, record: ClipRecord, parameters: PackParameters) -> D
         info,
         PackedClip(resized, source_frames, crop, None if points is None else points[source_frames]),
     )
-
-
-def clip_window(record: ClipRecord, timeline: Timeline) -> tuple[int, int]:
-    """The frames [first, last) of a clip in its file, at least MIN_FRAMES of them.
-
-    Raises:
-        VideoError: as `decode_clip`.
-    """
-    if record.start_s is None and record.end_s is None:
-        first, last = frame_window(record.start_frame, record.end_frame, timeline.num_frames)
-    else:
-        first, last = timeline.between(record.start_s, record.end_s)
-        if first == last == timeline.num_frames:
-            raise ClipOutOfRangeError(f"begins at {record.start_s:g} s, after the file's end")
-    if last - first < MIN_FRAMES:
-        raise ClipTooShortError(f"has {last - first} frame(s), needs at least {MIN_FRAMES}")
-    return first, last
-
-
-def frame_window(start: int | None, end: int | None, num_frames: int) -> tuple[int, int]:
-    """The frames [first, last) of a sign in a file of ``num_frames`` frames.
-
-    WLASL's annotations count in the original video, but its own preprocess.py writes files that
-    are already cut to the sign. A file that is no longer than the window, or ends before it
-    begins, is such a file: all of it is the sign.
-    """
-    first, last = start or 0, num_frames if end is None else end
-    is_cut_already = first >= num_frames or num_frames <= last - first + 1
-    return (0, num_frames) if is_cut_already else (first, min(last, num_frames))
 
 
 def signer_crop(
@@ -183,20 +139,3 @@ def read_keypoints(root: Path, record: ClipRecord, num_frames: int) -> np.ndarra
             f"the shape is {points.shape}"
         )
     return points.reshape(num_frames, *(points.shape[1:] if points.ndim == 3 else (-1, 1)))
-
-
-def hash_content(path: Path) -> str:
-    """SHA-256 of a file, or of the images of a folder with their names."""
-    if not path.is_dir():
-        stat = path.stat()
-        return _hash_file(path, stat.st_size, stat.st_mtime_ns)
-    digest = hashlib.sha256()
-    for image in image_files(path):
-        digest.update(f"{image.name}\0{hash_content(image)}\n".encode())
-    return digest.hexdigest()
-
-
-@lru_cache(maxsize=64)  # a long video with many sentences is read for its hash once, not each time
-def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,8 +23,9 @@ _LISTED = (
 """What the data say of a clip, in contrast to what decoding found out."""
 _OUTSIDE_OF_PACKS = frozenset(
     {
-        "pack", "train_split", "val_split", "val_fraction", "split_seed", "num_frames",
-        "train_sampling", "augmentation", "num_loader_workers", "cache_size_gib",
+        "pack", "train_split", "val_split", "split_by", "val_fraction", "test_fraction",
+        "split_seed", "num_frames", "train_sampling", "augmentation", "num_loader_workers",
+        "cache_size_gib",
     }
 )  # fmt: skip
 

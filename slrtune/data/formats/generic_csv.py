@@ -1,0 +1,146 @@
+"""Any table with a column of paths and one of labels or sentences; other columns as it has them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import PurePosixPath
+
+from slrtune.config.errors import UserError
+from slrtune.data.formats.listing import Listing, refuse
+from slrtune.data.formats.names import gloss_name, is_split_name, split_of_file
+from slrtune.data.formats.table import Row, Table, column_key, read_table
+from slrtune.data.manifest import Box, ClipRecord
+
+_SPELLINGS = {
+    "path": (
+        "path", "video", "file", "filename", "file_name", "filepath", "file_path", "video_path",
+        "video_file", "video_name", "clip", "video_id", "name", "id", "uid",
+    ),
+    "label": ("label", "gloss", "class", "word", "sign", "class_name", "label_name"),
+    "sentence": ("sentence", "text", "translation", "caption"),
+    "split": ("split", "subset", "set", "partition"),
+    "signer": ("signer", "signer_id", "speaker", "participant", "participant_id", "person"),
+    "label_id": ("label_id", "class_id"),
+    "start_frame": ("start_frame", "frame_start"),
+    "end_frame": ("end_frame", "frame_end"),
+    "start_s": ("start_s", "start_time"),
+    "end_s": ("end_s", "end_time"),
+    "left": ("left", "xmin", "x_min"),
+    "top": ("top", "ymin", "y_min"),
+    "right": ("right", "xmax", "x_max"),
+    "bottom": ("bottom", "ymax", "y_max"),
+    "keypoints": ("keypoints", "landmarks"),
+}  # fmt: skip
+COLUMNS = tuple(_SPELLINGS)
+"""Our names of a table's columns, the left side of a mapping."""
+_BOX = ("left", "top", "right", "bottom")
+
+
+def index_csv(listing: Listing) -> list[ClipRecord]:
+    """One record per row; frames count from 0 and their end is exclusive, boxes are in pixels.
+
+    Without a split column the first folder of the path decides where it is named as a split, else
+    the file's name (``val.csv``); else the clip counts as training data.
+
+    Raises:
+        UserError: no table, a column that is not there, rows without a path or a label; all rows
+            at once.
+    """
+    table = read_table(listing.file)
+    columns = _columns(listing, table)
+    records, mistakes = [], []
+    for row in table.rows:
+        try:
+            records.append(_record(listing, columns, row))
+        except ValueError as error:
+            mistakes.append(f"{row.line}: {error}")
+    refuse(listing.file, mistakes)
+    return records
+
+
+def looks_like_csv(columns: tuple[str, ...]) -> bool:
+    """Whether a header names clips and what they show."""
+    keys = {column_key(name) for name in columns}
+    return all(
+        keys & set(spellings)
+        for spellings in (_SPELLINGS["path"], _SPELLINGS["label"] + _SPELLINGS["sentence"])
+    )
+
+
+def _columns(listing: Listing, table: Table) -> dict[str, str]:
+    """Our name -> key of the file's column."""
+    keys = {column_key(name) for name in table.columns}
+    chosen = {
+        ours: next(key for key in spellings if key in keys)
+        for ours, spellings in _SPELLINGS.items()
+        if keys & set(spellings)
+    }
+    for ours, theirs in listing.columns.items():
+        if ours not in _SPELLINGS:
+            near = difflib.get_close_matches(ours, _SPELLINGS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"take one of {', '.join(COLUMNS)}"
+            raise UserError(f"data.columns: {ours} is no column of ours; {hint}")
+        if column_key(theirs) not in keys:
+            raise UserError(
+                f"data.columns: {ours} must name a column of {listing.file}, but {theirs!r} is "
+                f"none; it has {', '.join(table.columns) or 'no header'}"
+            )
+        chosen[ours] = column_key(theirs)
+    if "path" not in chosen or not {"label", "sentence"} & set(chosen):
+        raise UserError(
+            f"{listing.file}: must have the columns path and label (or sentence), but has "
+            f"{', '.join(table.columns) or 'none'}; name them with --column path=NAME --column "
+            "label=NAME (data.columns), or rename the file if it is no list of clips"
+        )
+    return chosen
+
+
+def _record(listing: Listing, columns: dict[str, str], row: Row) -> ClipRecord:
+    def value(name: str) -> str:
+        return row.values.get(columns[name], "") if name in columns else ""
+
+    path, gloss, sentence = value("path"), gloss_name(value("label")), value("sentence")
+    if not path or ("label" in columns and not (gloss or sentence)):
+        raise ValueError("path and label must not be empty; complete the row")
+    # "0001" is a number of the list of classes, "C-17" only another name of the class
+    is_mapped = "label_id" in listing.columns
+    label_id = value("label_id") if is_mapped or value("label_id").isdecimal() else ""
+    split = value("split") or _split_of(path, listing)
+    start_s, end_s = _float(value("start_s")), _float(value("end_s"))
+    has_frames = start_s is None and end_s is None
+    box = _box([value(side) for side in _BOX])
+    return ClipRecord(
+        gloss=gloss,
+        split=split,
+        signer=value("signer") or None,
+        sentence=sentence if "sentence" in columns else None,
+        label_id=_int(label_id),
+        start_frame=_int(value("start_frame")) if has_frames else None,
+        end_frame=_int(value("end_frame")) if has_frames else None,
+        start_s=start_s,
+        end_s=end_s,
+        box=box,
+        box_unit="px" if box else None,
+        keypoints=value("keypoints") or None,
+        **listing.locate(path, split=split),
+    )
+
+
+def _split_of(path: str, listing: Listing) -> str:
+    first_folder = PurePosixPath(path.replace("\\", "/")).parts[0]
+    return first_folder if is_split_name(first_folder) else split_of_file(listing.file)
+
+
+def _box(sides: list[str]) -> Box | None:
+    if not all(sides):
+        return None
+    left, top, right, bottom = (float(side) for side in sides)
+    return left, top, right, bottom
+
+
+def _int(text: str) -> int | None:
+    return int(float(text)) if text else None
+
+
+def _float(text: str) -> float | None:
+    return float(text) if text else None
