@@ -2,8 +2,9 @@
 
 PyAV decodes in strict mode first. It stops at damage that libraries cover up by default: they
 repeat a frame, or smear one picture over the next. decord cannot tell, so it is given what PyAV
-found sound, and of that only plain H.264: in MPEG-4 and MPEG-2 it seeks to wrong frames, mirrored
-pictures it turns the wrong way, of 10 bits it makes other pixels.
+found sound, and of that only plain H.264. Elsewhere it gives wrong frames without a word: it seeks
+wrong in MPEG-4 and MPEG-2, repeats frames in MPEG-TS, AVI and FLV, turns mirrored pictures, and
+makes other pixels of 10 bits.
 A bit that flips inside a picture and still makes sense to its codec is beyond any decoder.
 """
 
@@ -83,10 +84,10 @@ def untold_timeline(file: VideoFile) -> Timeline:
     times = [frame.time for _, frame in _all_shown(file)]
     if file.num_told is not None and len(times) != file.num_told:
         raise VideoError(f"{_DAMAGED}: decodes {len(times)} of {file.num_told} frames")
-    if None in times and file.fps:  # AVI has no timestamps, but a constant rate
-        return Timeline(len(times), np.arange(len(times)) / file.fps)
-    is_clock = None not in times and all(a < b for a, b in pairwise(times))
-    return Timeline(len(times), np.array(times) - file.start_s if is_clock else None)
+    if None not in times and all(a < b for a, b in pairwise(times)):
+        return Timeline(len(times), np.array(times) - file.start_s)
+    # AVI has no times of showing, but a constant rate
+    return Timeline(len(times), np.arange(len(times)) / file.fps if file.fps else None)
 
 
 def _shown_between(file: VideoFile, first: int, last: int) -> Iterator[tuple[int, Any]]:
@@ -94,7 +95,11 @@ def _shown_between(file: VideoFile, first: int, last: int) -> Iterator[tuple[int
     entry_tick, entry_dts = file.entry_before(file.ticks[first])
     index_of = {tick: index for index, tick in enumerate(file.ticks)}
     due = {tick for tick in file.ticks[: last + 1] if tick >= entry_tick}
+    shown_before = None
     for frame in _decode(file, None if entry_tick == file.entries[0][0] else entry_dts, entry_tick):
+        if frame.pts is None or (shown_before is not None and frame.pts <= shown_before):
+            raise UntoldError  # decoders give pictures in order of showing: the times are wrong
+        shown_before = frame.pts
         if frame.pts in due:
             due.remove(frame.pts)
             yield index_of[frame.pts], frame
@@ -132,6 +137,8 @@ def _decode(file: VideoFile, seek_to: int | None, entry_tick: int | None) -> Ite
                 has_begun = True
                 if seek_to is not None and (packet.pts is None or packet.pts > entry_tick):
                     break  # the container's index led beyond: from the start, then
+            if packet.size and _leads(packet, file):
+                continue
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise VideoError(f"{_DAMAGED} near frame {num_frames}")
@@ -140,6 +147,11 @@ def _decode(file: VideoFile, seek_to: int | None, entry_tick: int | None) -> Ite
         else:
             return
     yield from _decode(file, None, None)
+
+
+def _leads(packet: Any, file: VideoFile) -> bool:
+    is_early = file.ticks and packet.pts is not None and packet.pts < file.ticks[0]
+    return bool(is_early and not packet.is_discard)  # an edit list's are decoded, not shown
 
 
 def _by_decord(file: VideoFile, wanted: Sequence[int]) -> np.ndarray | None:

@@ -18,8 +18,9 @@ import av
 import numpy as np
 
 from slrtune.data.timeline import Timeline, VideoError
+from slrtune.data.transport_stream import lost_packets
 
-av.logging.set_level(av.logging.ERROR)  # so that `av.logging.Capture` hears of damage
+av.logging.set_level(av.logging.WARNING)  # so that `av.logging.Capture` hears of damage
 av.logging.set_skip_repeated(False)
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
@@ -34,6 +35,8 @@ _CONTAINERS = frozenset(
 _PLAYLISTS = frozenset({"hls", "dash", "concat", "imf"})
 _JOINS_MID_STREAM = frozenset({"mpegts", "mpeg"})
 """Recordings of a broadcast: may begin before the first key frame, which players skip to."""
+_NO_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
+"""Formats without times of showing; FFmpeg makes up some that are wrong for reordered pictures."""
 _HIDDEN_PICTURES = frozenset({"vp8", "mpeg4", "msmpeg4v3"})
 """Codecs with packets that show nothing, so packets are not frames."""
 _DAMAGE = re.compile(
@@ -45,6 +48,8 @@ _DAMAGE = re.compile(
             r"File ended prematurely",
             r"exceeds containing master element",
             r"partial file",
+            r"Truncating packet of size",
+            r"Packet mismatch",  # FLV: a hole
         )
     )
 )
@@ -64,7 +69,7 @@ class VideoFile:
         ticks: timestamp of each frame in the stream's own unit, in order of showing.
         entries: (tick, decoding tick) of the key frames at which decoding may start.
         num_told: frames that the packets claim to hold; None where some hold no picture.
-        is_plain: 8-bit H.264 4:2:0 with closed groups of pictures, upright.
+        is_plain: 8-bit H.264 4:2:0 with closed groups of pictures in MP4 or Matroska.
     """
 
     path: Path
@@ -112,7 +117,9 @@ def scan(path: Path) -> VideoFile:
 
 def open_video(path: Path) -> Any:
     # files only: a playlist named .mp4 must not make us fetch what it points at
-    return av.open(str(path), options={"protocol_whitelist": "file"})
+    options = {"protocol_whitelist": "file"}
+    # titles and comments are in whatever encoding; they do not matter here
+    return av.open(str(path), options=options, metadata_errors="replace")
 
 
 def video_stream(container: Any) -> Any:
@@ -143,7 +150,8 @@ def damage_noticed(reason: str) -> Iterator[None]:
     try:
         with av.logging.Capture() as logs:
             yield
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+        # beside FFmpeg's own errors, PyAV stumbles over absurd values of damaged headers
         phrase = (getattr(error, "strerror", None) or str(error)).strip().lower()
         raise VideoError(f"{reason} ({phrase})") from error
     lines = [message.strip() for _, _, message in logs if _DAMAGE.search(message)]
@@ -162,6 +170,9 @@ def _judge(
         raise VideoError(f"truncated or damaged: has {len(packets)} of {claimed} frames")
     if is_corrupt:
         raise VideoError("truncated or damaged: a packet is incomplete")
+    lost = lost_packets(path, stream.id) if "mpegts" in formats else None
+    if lost:
+        raise VideoError(f"truncated or damaged: {lost}")
     if not packets[0].is_key:
         if not formats & _JOINS_MID_STREAM:
             raise VideoError("truncated or damaged: does not begin with a key frame")
@@ -169,17 +180,19 @@ def _judge(
         if first_key is None:
             raise VideoError("truncated or damaged: has no key frame")
         packets = packets[first_key:]
+    packets = [packet for packet in packets if not _leads(packet, packets[0])]
     fps = float(stream.average_rate) if stream.average_rate else None
     start_s = (container.start_time or 0) / av.time_base
     hides_pictures = stream.codec_context.name in _HIDDEN_PICTURES
     num_told = None if hides_pictures else sum(packet.is_shown for packet in packets)
     ticks = sorted(p.pts for p in packets if p.pts is not None and p.is_shown)
-    has_times = all(p.pts is not None and p.dts is not None for p in packets)
+    has_times = not formats & _NO_TIMES and all(p.pts is not None for p in packets)
     if hides_pictures or not has_times or not ticks or len(ticks) > len(set(ticks)):
         return VideoFile(path, fps, start_s, num_told, None, (), (), False)
     entries = _entries(packets)
-    is_plain = (
+    is_plain = bool(
         stream.codec_context.name == "h264"
+        and formats & {"mov", "matroska"}
         and stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
         and all(packet.is_shown for packet in packets)
         and len(entries) == sum(packet.is_key for packet in packets)
@@ -189,13 +202,20 @@ def _judge(
     return VideoFile(path, fps, start_s, num_told, timeline, tuple(ticks), entries, is_plain)
 
 
+def _leads(packet: _Packet, first: _Packet) -> bool:
+    """Whether it is shown before the first key frame, on which it leans: not decodable."""
+    if packet.pts is None or first.pts is None:
+        return False
+    return packet.is_shown and first.is_shown and packet.pts < first.pts
+
+
 def _entries(packets: Sequence[_Packet]) -> tuple[tuple[int, int], ...]:
     """Key frames that no later packet is shown before (closed groups of pictures)."""
     entries: list[tuple[int, int]] = []
     earliest_later = float("inf")
     for packet in reversed(packets):
-        assert packet.pts is not None and packet.dts is not None
+        assert packet.pts is not None
         if packet.is_key and packet.pts < earliest_later:
-            entries.append((packet.pts, packet.dts))
+            entries.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
         earliest_later = min(earliest_later, packet.pts)
     return tuple(reversed(entries)) or ((packets[0].pts or 0, packets[0].dts or 0),)
