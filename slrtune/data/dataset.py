@@ -14,7 +14,7 @@ from slrtune.config.data import DataConfig
 from slrtune.data.augment import evaluation_view, training_view
 from slrtune.data.clip_cache import CacheParameters, ClipCache, decode_clip
 from slrtune.data.resize import channels_first
-from slrtune.data.sampling import random_segment, uniform
+from slrtune.data.sampling import choose_training_frames, uniform
 from slrtune.data.seeding import Purpose, random_stream
 from slrtune.data.sharding import Key
 
@@ -118,9 +118,7 @@ def sample_stream(seed: int, epoch: int, clip_id: int, repeat: int) -> np.random
 
 def training_frames(num_cached: int, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
     """Which of a clip's cached frames a training sample shows: int64 (T,)."""
-    if config.train_sampling == "random_segment":
-        return random_segment(num_cached, config.num_frames, rng)
-    return uniform(num_cached, config.num_frames)
+    return choose_training_frames(num_cached, config, rng)
 
 
 def load_clip(path: Path, config: DataConfig) -> Tensor:
