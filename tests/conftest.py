@@ -15,6 +15,18 @@ from tests.data.videos import encode
 _HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ray tests come first and one after the other; pytest-xdist runs the rest beside them.
+
+    Two Ray clusters on one host confuse each other.
+    """
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 @pytest.fixture(scope="session")
 def colors_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders of real MP4 files: four colours that a tiny network learns in seconds."""

@@ -17,7 +17,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.results import read_results, write_best
-from slrtune.sweep.runner import SweepPlan, asha_rungs, run_sweep, write_plan
+from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
 from slrtune.sweep.warm_start import read_warm_start
 
@@ -47,9 +47,10 @@ def run(
     with ray_session(address=address, use_dashboard=isolate_trials):
         plan = _plan(space, folder, isolate_trials, num_glosses, earlier or None)
         board, is_whole = _run_on_ray(plan)
-    results = read_results(folder)
-    write_best(results)
-    print_sweep(results, board)
+        # Before Ray is left: whatever happens there, the user has the results.
+        results = read_results(folder)
+        write_best(results)
+        print_sweep(results, board)
     if not is_whole:
         raise KeyboardInterrupt
     if results.best is None:
@@ -97,7 +98,7 @@ def _say_how(plan: SweepPlan) -> None:
     per_trial = f"{share.num_workers} worker(s) x {share.cpus_per_worker:g} CPU"
     if share.gpus_per_worker:
         per_trial += f" + {share.gpus_per_worker:.3g} GPU"
-    rungs = asha_rungs(plan.sweep, plan.space.max_epochs)
+    rungs = plan.sweep.rungs(plan.space.max_epochs)
     judged = f"; ASHA judges after epochs {', '.join(map(str, rungs))}" if rungs else ""
     say(f"{share.num_concurrent} trial(s) at a time, {per_trial} each{judged}")
     if plan.budget.budget_gib is not None:

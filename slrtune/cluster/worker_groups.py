@@ -96,15 +96,19 @@ class WorkerGroups:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Interrupted a second time: now means now.
-        self.close(timeout_s=20.0 if kind is not KeyboardInterrupt else 1.0)
+        is_interrupted_again = kind is KeyboardInterrupt  # now means now
+        self.close(timeout_s=1.0 if is_interrupted_again else 120.0)
 
     def submit(self, task: Task) -> TrialClient:
         """Queue a trial for the next idle group."""
         return TrialClient(self.exchange, task)
 
-    def close(self, timeout_s: float = 20.0) -> None:
-        """Send the groups home and wait for them; trials in progress stop at their next report."""
+    def close(self, timeout_s: float) -> None:
+        """Send the groups home and wait for them; trials in progress stop at their next report.
+
+        The wait is long because a group may just be starting anew, and because Ray ends the whole
+        process, with exit code 1 and no word, when a thread still uses it after `ray.shutdown`.
+        """
         try:
             ray.get(self.exchange.close.remote(), timeout=timeout_s)
         except ray.exceptions.RayError as error:

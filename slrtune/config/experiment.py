@@ -209,6 +209,16 @@ def _grace_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
         )
 
 
+def _gp_has_one_objective(experiment: Experiment) -> Iterator[BrokenRule]:
+    sweep = experiment.sweep
+    if sweep.sampler == "gp" and sweep.objective == "pareto":
+        yield BrokenRule(
+            "sweep.sampler",
+            ("sweep.objective",),
+            "must be tpe, random or auto with the objective pareto, but is gp; set it to auto",
+        )
+
+
 def _warmup_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
     training = experiment.training
     if training.warmup_epochs > training.max_epochs:
@@ -298,6 +308,7 @@ _RULES: tuple[Rule, ...] = (
     _pack_holds_the_image,
     _batches_divide,
     _grace_ends_before_training,
+    _gp_has_one_objective,
     _warmup_ends_before_training,
     _mixing_has_pairs,
     _automatic_choices_do_not_meet,

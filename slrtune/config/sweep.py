@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -37,10 +38,12 @@ class SweepConfig(Settings):
     objective: Literal["accuracy", "pareto"] = "accuracy"
     """accuracy = the best validation top-1 under the memory budget; pareto = validation top-1 and
     peak training memory together: no trial on the front is worse in both than another."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """Optuna's sampler. tpe also learns which configurations keep to the memory budget."""
-    num_startup_trials: int = Field(default=10, ge=1)
-    """Trials that fitted and ended before TPE starts to model; until then configurations are
+    sampler: Literal["auto", "gp", "tpe", "random"] = "auto"
+    """What proposes configurations. gp = a Gaussian process over parameters and epochs, which needs
+    few trials; tpe = Optuna's. Both also learn which configurations keep to the memory budget.
+    auto = gp for the objective accuracy, tpe for pareto, which gp does not know."""
+    num_startup_trials: int = Field(default=10, ge=2)
+    """Trials with a result before gp or tpe starts to model; until then configurations are
     random."""
     max_draws_per_trial: int = Field(default=100, ge=1)
     """Configurations drawn in a row that are predicted over the memory budget before the search
@@ -54,6 +57,16 @@ class SweepConfig(Settings):
     or after a CUDA error."""
     max_failures_per_trial: int = Field(default=2, ge=0)
     """How often a trial whose worker died is continued from its last checkpoint."""
+
+    def rungs(self, max_epochs: int) -> list[int]:
+        """Epochs at which ASHA judges, first to last."""
+        if self.scheduler == "none":
+            return []
+        grace, factor = self.asha.first_rung(max_epochs), self.asha.reduction_factor
+        count = int(math.log((max_epochs + 1) / grace) / math.log(factor)) + 1
+        # A trial at its last epoch is done: nothing is left to stop.
+        rungs = [math.ceil(grace * factor**k) for k in range(count)]
+        return [rung for rung in rungs if rung < max_epochs]
 
 
 class ResourcesConfig(Settings):

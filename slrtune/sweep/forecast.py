@@ -13,7 +13,6 @@ from slrtune.config.errors import ConfigError
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Params, SearchSpace
 from slrtune.config.sweep import SweepConfig
-from slrtune.sweep.runner import asha_rungs
 
 _NUM_BINS = 4  # of a searched range
 
@@ -145,7 +144,7 @@ def expected_epochs(sweep: SweepConfig, max_epochs: int) -> float:
     A lower bound: the first trials at a rung pass it for want of others to compare with.
     """
     survivors, epochs, previous = 1.0, 0.0, 0
-    for rung in asha_rungs(sweep, max_epochs):
+    for rung in sweep.rungs(max_epochs):
         epochs += survivors * (rung - previous)
         survivors /= sweep.asha.reduction_factor
         previous = rung

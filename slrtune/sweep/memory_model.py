@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slrtune.config.search_space import Parameter, SearchSpace
+from slrtune.config.search_space import SearchSpace
+from slrtune.sweep.features import features_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -72,28 +73,10 @@ class MemoryModel:
         return likelihood, cholesky, weights
 
     def _features(self, params: Mapping[str, Any]) -> list[float]:
-        return [
-            feature
-            for parameter in self._space.parameters
-            for feature in _parameter_features(parameter, params.get(parameter.key))
-        ]
+        return features_of(self._space, params)
 
 
 def _kernel(a: Array, b: Array, linear: float, length: float) -> Array:
     distances = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
     smooth: Array = _SMOOTH_VARIANCE * np.exp(-distances / (2 * length**2))
     return linear * (1.0 + a @ b.T) + smooth
-
-
-def _parameter_features(parameter: Parameter, value: Any) -> list[float]:
-    """A number of its range as its (logarithmic) place between the bounds, others one-hot."""
-    values = parameter.extremes()
-    is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    if not is_number or min(values) == max(values):
-        return [float(value == choice and value is not None) for choice in values]
-    if value is None:
-        return [0.0]  # a branch of the space that this configuration is not on
-    low, high = min(values), max(values)
-    if low > 0:
-        return [math.log(value / low) / math.log(high / low)]
-    return [(value - low) / (high - low)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,17 +124,6 @@ def make_scheduler(sweep: SweepConfig, max_epochs: int) -> TrialScheduler:
         grace_period=sweep.asha.first_rung(max_epochs),
         reduction_factor=sweep.asha.reduction_factor,
     )
-
-
-def asha_rungs(sweep: SweepConfig, max_epochs: int) -> list[int]:
-    """Epochs at which ASHA judges, first to last."""
-    if sweep.scheduler == "none":
-        return []
-    grace, factor = sweep.asha.first_rung(max_epochs), sweep.asha.reduction_factor
-    count = int(math.log((max_epochs + 1) / grace) / math.log(factor)) + 1
-    # A trial at its last epoch is done: nothing is left to stop.
-    rungs = [math.ceil(grace * factor**k) for k in range(count)]
-    return [rung for rung in rungs if rung < max_epochs]
 
 
 def _fit(

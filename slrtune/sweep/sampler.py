@@ -1,11 +1,11 @@
-"""Optuna's samplers, within the bounds and the memory budget of a search space.
+"""What proposes configurations, within the bounds and the memory budget of a search space.
 
-TPE reads violated constraints by itself, but as bad results: its two densities then say "away from
-what is too large", and the best accuracy often lies right beside it. So here the two questions are
-kept apart, in the spirit of c-TPE (Watanabe & Hutter 2023): TPE learns accuracy from the trials
-that fitted, and a model of memory (`memory_model`) picks among its candidates the first that will
-probably fit. `benchmarks/searcher.py` measures it against TPE with the constraint alone, and
-against random draws within the budget: over some twenty trials it is not shown to beat the latter.
+A sampler that takes violated constraints as bad results learns "away from what is too large", and
+the best accuracy often lies right beside it. So here the two questions are kept apart, in the
+spirit of c-TPE (Watanabe & Hutter 2023): a Gaussian process (`proposals`) or Optuna's TPE learns
+accuracy from the trials that fitted, and a model of memory (`memory_model`) picks among their
+candidates the first that will probably fit. `benchmarks/searcher.py` measures both, and random
+draws within the budget.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -27,10 +28,11 @@ from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.distributions import distributions_of
 from slrtune.sweep.memory_model import MemoryModel
+from slrtune.sweep.proposals import GaussianProcessProposals
 
-# Of the sampler, and where none of these fits, at random.
+# Of TPE, and where none of these fits, at random.
 _NUM_CANDIDATES, _NUM_RANDOM_CANDIDATES = 16, 64
-_MIN_PROBABILITY = 0.7
+_MIN_PROBABILITY, _MAX_WEIGHED = 0.7, 200
 _MIN_KNOWN = 6  # configurations of known memory before the model is asked
 
 
@@ -38,16 +40,23 @@ class SpaceSampler(BaseSampler):
     """Draws whole configurations of a space, which keep to its bounds and probably to its budget.
 
     Args:
-        inner: what draws.
+        inner: Optuna's sampler, which draws where ``proposals`` does not.
         space: the search space.
         budget: the memory budget; candidates are weighed where it has one.
-        seed: of candidates at random, where ``inner`` has none that fits.
+        seed: of candidates at random, where none that was proposed fits.
+        proposals: what ranks candidates; None = ``inner`` draws them.
     """
 
     def __init__(
-        self, inner: BaseSampler, space: SearchSpace, budget: MemoryBudget, seed: int
+        self,
+        inner: BaseSampler,
+        space: SearchSpace,
+        budget: MemoryBudget,
+        seed: int,
+        proposals: GaussianProcessProposals | None = None,
     ) -> None:
         self._inner, self._space, self._budget = inner, space, budget
+        self._proposals = proposals
         self._random = random.Random(seed)
         self._distributions = distributions_of(space)
 
@@ -63,11 +72,15 @@ class SpaceSampler(BaseSampler):
         """Optuna's hook: the first candidate that probably fits, or the likeliest of all."""
         fixed = trial.system_attrs.get("fixed_params", {})
         model = self._memory_model(study)
-        candidates = self._candidates(study, trial, fixed, hide_infeasible=model is not None)
+        if self._proposals is not None and not fixed:
+            trials = study.get_trials(deepcopy=False)
+            candidates = self._proposals.ranked(trials, trial.number)
+        else:
+            candidates = self._candidates(study, trial, fixed, hide_infeasible=model is not None)
         if model is None or self._budget.budget_gib is None:
             return next(candidates)
         best: tuple[float, Params] = (-1.0, {})
-        for params in candidates:
+        for params in islice(candidates, _MAX_WEIGHED):
             probability = model.probability_within(self._budget.budget_gib, params)
             if probability >= _MIN_PROBABILITY:
                 return params
@@ -108,7 +121,8 @@ class SpaceSampler(BaseSampler):
             yield self._space.suggest(RandomSuggester(self._random.randrange(2**32), fixed))
 
     def _memory_model(self, study: Study) -> MemoryModel | None:
-        if self._budget.budget_gib is None or isinstance(self._inner, RandomSampler):
+        is_random = self._proposals is None and isinstance(self._inner, RandomSampler)
+        if self._budget.budget_gib is None or is_random:
             return None
         trials = study.get_trials(deepcopy=False)
         needed = [(trial.params, self._budget.needed_gib(trial)) for trial in trials]
@@ -146,13 +160,16 @@ class _WithFixed:
 
 
 def make_sampler(sweep: SweepConfig, space: SearchSpace, budget: MemoryBudget) -> SpaceSampler:
-    """Optuna's sampler by name; the same seed gives the same suggestions."""
-    return SpaceSampler(_inner_sampler(sweep), space, budget, sweep.seed)
+    """The sampler that a sweep asks for; the same seed gives the same suggestions."""
+    name = sweep.sampler
+    if name == "auto":
+        name = "tpe" if sweep.objective == "pareto" else "gp"
+    proposals = GaussianProcessProposals(space, sweep) if name == "gp" else None
+    inner = _tpe(sweep) if name == "tpe" else RandomSampler(seed=sweep.seed)
+    return SpaceSampler(inner, space, budget, sweep.seed, proposals)
 
 
-def _inner_sampler(sweep: SweepConfig) -> BaseSampler:
-    if sweep.sampler == "random":
-        return RandomSampler(seed=sweep.seed)
+def _tpe(sweep: SweepConfig) -> BaseSampler:
     with warnings.catch_warnings():
         # multivariate, group and constant_liar are "experimental" by name only.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -56,13 +56,15 @@ def test_no_actor_or_placement_group_is_left_and_recycled_groups_serve_every_tri
     tmp_path: Path, colors_experiment: Path, cluster: str
 ) -> None:
     arguments = ["sweep", write_space(tmp_path), "-e", str(colors_experiment), "--name", "s"]
+    one_at_a_time = ["--set", "sweep.max_concurrent_trials=1", "-n", "2"]
+    recycled = ["--set", "sweep.max_trials_per_group=1"]
     code, output = run_slrtune(
-        [*arguments, "--address", cluster, "--set", "sweep.max_trials_per_group=1"], tmp_path
+        [*arguments, *one_at_a_time, *recycled, "--address", cluster], tmp_path
     )
     assert code == 0, output
     study = optuna.load_study(study_name="s", storage=open_storage(tmp_path / "runs" / "s"))
     states = {trial.state for trial in study.get_trials()}
-    assert len(study.get_trials()) == 4
+    assert len(study.get_trials()) == 2
     assert states <= {TrialState.COMPLETE, TrialState.PRUNED}
     deadline_s = time.monotonic() + 20
     while (living_actors() or living_placement_groups()) and time.monotonic() < deadline_s:

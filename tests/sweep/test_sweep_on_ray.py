@@ -88,7 +88,11 @@ def test_a_trial_that_fails_is_told_with_its_reason_and_the_sweep_goes_on(
         "  - {model.cnn_transformer.backbone: test_resnet}\n",
     )
     code, output = run_slrtune(
-        ["sweep", space, "-e", str(colors_experiment), "-n", "2", "--name", "s"], tmp_path
+        [
+            *["sweep", space, "-e", str(colors_experiment), "-n", "2", "--name", "s"],
+            *["--set", "sweep.max_concurrent_trials=1"],
+        ],
+        tmp_path,
     )
     assert code == 0, output
     failed, good = study_of(tmp_path / "runs" / "s").get_trials()
@@ -104,7 +108,7 @@ def test_a_sweep_without_any_result_does_not_end_as_a_success(
         tmp_path, "parameters: {model.cnn_transformer.backbone: {choices: [no_such_net]}}\n"
     )
     arguments = ["sweep", space, "-e", str(colors_experiment), "-n", "1", "--name", "s"]
-    code, output = run_slrtune([*arguments, "--isolate-trials"], tmp_path)
+    code, output = run_slrtune(arguments, tmp_path)
     assert code == 1, output
     assert "trial 0 failed: UserError" in output
     assert "no_such_net" in output
@@ -114,7 +118,8 @@ def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
     tmp_path: Path, colors_experiment: Path
 ) -> None:
     arguments = ["sweep", write_space(tmp_path), "-e", str(colors_experiment), "--name", "s"]
-    sweep = SlrtuneProcess([*arguments, "--set", "training.max_epochs=500"], tmp_path)
+    settings = ["--set", "training.max_epochs=500", "--set", "sweep.max_concurrent_trials=1"]
+    sweep = SlrtuneProcess([*arguments, *settings], tmp_path)
     folder = tmp_path / "runs" / "s"
     sweep.wait_for(lambda: list(folder.glob("trial_*/checkpoints/last.pt")))
     sweep.process.send_signal(signal.SIGINT)
