@@ -30,7 +30,8 @@ def prepare_split(trained: TrainedModel, split: str, on_progress: Progress) -> P
         UserError: they are not there, or have no such split.
     """
     data = trained.experiment.data
-    for key, path in [("root", data.root), *(("annotations", file) for file in data.annotations)]:
+    sources = [("root", data.root), *(("annotations", file) for file in data.annotations)]
+    for key, path in [] if data.pack else sources:  # a pack is used where its videos are not
         if path is not None and not absolute(path).exists():
             raise UserError(
                 f"data.{key}: must exist, but there is no {path}, which {trained.path.name} was "

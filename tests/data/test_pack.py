@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pyarrow import fs
 
 from slrtune.config.errors import UserError
 from slrtune.data.manifest import ClipRecord
@@ -25,6 +26,7 @@ from slrtune.data.pack.build import (
     pack_shard,
 )
 from slrtune.data.pack.clip import decode_clip, signer_crop
+from slrtune.data.pack.fetch import fetch_pack
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackReader, damaged_files
 from slrtune.data.pack.source import plan_pack
@@ -340,3 +342,22 @@ def test_an_item_that_kills_its_process_costs_that_item_alone() -> None:
     crashes = [number for number, result in enumerate(results) if isinstance(result, WorkerCrash)]
     assert crashes == [3]
     assert [r for r in results if isinstance(r, int)] == [0, 10, 20, 40, 50, 60, 70]
+
+
+def test_a_pack_in_an_object_store_is_fetched_once_and_checked(
+    twelve: PackPlan, unbroken: Path, tmp_path: Path
+) -> None:
+    store = Folder("mock://bucket/pack")
+    store.__dict__["_place"] = (fs._MockFileSystem(), "bucket/pack")  # Arrow's own, in memory
+    assert fetch_pack(store, tmp_path, lambda *_: None) is None
+    build_pack(twelve, store, Lazy(), lambda *_: None)
+    assert store.local is None
+    local = fetch_pack(store, tmp_path, lambda *_: None)
+    assert local is not None
+    assert checksums(local) == checksums(unbroken) | {".lock": hashlib.sha256(b"").hexdigest()}
+    fetched: list[int] = []
+    assert fetch_pack(store, tmp_path, lambda done, total: fetched.append(done)) == local
+    assert fetched == []
+    store.write(f"{twelve.key}/00001.arrow", b"damaged")
+    with pytest.raises(UserError, match=r"00001\.arrow must have the checksum"):
+        fetch_pack(store, tmp_path / "other", lambda *_: None)
