@@ -23,6 +23,12 @@ def write_record(name: str, figures: dict[str, Any]) -> Path:
     return path
 
 
+def read_record(name: str) -> dict[str, Any]:
+    """Figures of another benchmark that a benchmark builds on."""
+    record: dict[str, Any] = json.loads((_RESULTS / f"{name}.json").read_text())["figures"]
+    return record
+
+
 def _machine() -> dict[str, Any]:
     import torch
 

@@ -17,7 +17,6 @@ from slrtune.sweep.outcomes import OBJECTIVE
 from slrtune.sweep.searcher import TruthfulSearch
 
 NUM_CONCURRENT = 4
-_START_S = 2.0  # until a trial runs out of memory
 
 
 @dataclass
@@ -73,9 +72,16 @@ def simulate(
     scheduler: TrialScheduler,
     params_of: Callable[[dict[str, Any]], dict[str, Any]],
     num_trials: int,
+    start_s: float,
     max_launch_s: float = float("inf"),
 ) -> Sweep:
-    """Tune's loop without processes: four trials at a time, each event told as Tune tells it."""
+    """Tune's loop without processes: four trials at a time, each event told as Tune tells it.
+
+    Args:
+        start_s: compute that a trial costs before its first epoch, also where it then runs out of
+            memory.
+        max_launch_s: compute after which no trial is launched.
+    """
     sweep = Sweep()
     queue: list[tuple[float, int, str, int]] = []  # time, order, trial, epoch
     order = itertools.count()
@@ -92,11 +98,12 @@ def simulate(
         trial = Launched(truth_of(params_of(config)))
         sweep.trials.append(trial)
         sweep.last_launch_s = sweep.compute_s
+        sweep.compute_s += start_s
         launched[trial_id] = (SimpleNamespace(trial_id=trial_id), trial)
         scheduler.on_trial_add(None, launched[trial_id][0])
         fits = trial.truth.memory_gib <= GPU_GIB
-        first_s = trial.truth.epoch_s if fits else _START_S
-        heapq.heappush(queue, (now_s + first_s, next(order), trial_id, 1 if fits else 0))
+        first_s = trial.truth.epoch_s if fits else 0.0
+        heapq.heappush(queue, (now_s + start_s + first_s, next(order), trial_id, 1 if fits else 0))
 
     for _ in range(NUM_CONCURRENT):
         start(0.0)
@@ -104,7 +111,6 @@ def simulate(
         now_s, _, trial_id, epoch = heapq.heappop(queue)
         stand_in, trial = launched[trial_id]
         if epoch == 0:
-            sweep.compute_s += _START_S
             _tell_oom(searcher, scheduler, stand_in, trial)
             start(now_s)
             continue

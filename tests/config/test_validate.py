@@ -40,6 +40,14 @@ def test_three_mistakes_are_reported_together_with_file_and_line(tmp_path: Path)
     ]
 
 
+def test_a_sampler_for_one_objective_is_refused_for_two(tmp_path: Path) -> None:
+    path = write(tmp_path, "sweep:\n  objective: pareto\n  sampler: gp\n")
+    assert mistakes_of(path) == [
+        "experiment.yaml:3: sweep.sampler must be tpe, random or auto with the objective pareto, "
+        "but is gp; set it to auto"
+    ]
+
+
 def test_a_rule_between_keys_is_not_judged_on_a_wrong_key(tmp_path: Path) -> None:
     path = write(tmp_path, "training: {max_epochs: none}\nsweep: {asha: {grace_epochs: 90}}\n")
     assert [m.split(" ")[1] for m in mistakes_of(path)] == ["training.max_epochs"]
