@@ -20,8 +20,29 @@ class AugmentationConfig(Settings):
     """Rotation is drawn from -x..+x degrees; 0 = none."""
     color_jitter: float = Field(default=0.3, ge=0.0, le=1.0)
     """Strength of brightness, contrast and saturation jitter; 0 = none."""
+    grey_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the clips that lose their colours."""
+    blur_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the clips that are blurred, by a Gaussian of sigma 0.1 to 2 pixels at 224."""
+    erase_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the clips in which a rectangle of 2 to 20 % of the picture is painted over, at the
+    same place in all frames (random erasing). It may hide a hand for the whole clip."""
     use_horizontal_flip: bool = False
     """Mirror half of the clips. Off: in sign languages handedness carries meaning."""
+
+
+class SamplingConfig(Settings):
+    """How training frames are taken from a clip's packed frames. Validation is always uniform."""
+
+    stride: float = Field(default=2.0, ge=1.0, le=64.0)
+    """dense_strided, random_start: frames from one to the next; smaller where the clip is too
+    short for num_frames of them."""
+    temporal_jitter: float = Field(default=0.5, ge=0.0, le=1.0)
+    """random_start: each frame moves by up to this share of half a stride, earlier or later."""
+    speed_perturbation: float = Field(default=0.2, ge=0.0, le=3.0)
+    """random_start: clips are played up to 1 + x times as fast or as slow; 0 = as they are."""
+    frame_drop_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Any strategy: share of the frames that are lost; the one before stays on screen instead."""
 
 
 class DataConfig(Settings):
@@ -96,13 +117,20 @@ class DataConfig(Settings):
     cache_size_gib: float = Field(default=50.0, gt=0.0)
     """The most disk that clips packed into cache_dir take up together, and the most that the
     feature files of training.cache_features do. The least recently used make room for new ones."""
-    train_sampling: Literal["random_segment", "uniform"] = "random_segment"
-    """Training frames: one random frame from each of T equal segments (Wang et al. 2016, TSN),
-    or always the middle ones. Validation is always uniform."""
+    train_sampling: Literal["random_segment", "uniform", "dense_strided", "random_start"] = (
+        "random_segment"
+    )
+    """Training frames. random_segment: a random one from each of T equal segments (Wang et al.
+    2016, TSN). uniform: always the middle ones. dense_strided: every `sampling.stride`-th from a
+    random start, a part of a longer clip. random_start: the same with jitter and changed speed.
+    Validation is always uniform."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Details of train_sampling."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Random changes of training clips."""
     num_loader_workers: int = Field(default=0, ge=0, le=64)
-    """Loader processes per training worker; 0 reads in the training process."""
+    """Loader processes per training worker; 0 = a thread of the training process, which starts at
+    once and is enough where clips are packed raw."""
 
     @field_validator("annotations", mode="before")
     @classmethod

@@ -15,7 +15,8 @@ _FIELDS = ("choices", "low", "high", "step", "log", "when")
 # What a trial is judged by must be the same for all, and what it cannot change has no effect.
 _SEARCHABLE = (
     "model", "training",
-    "data.num_frames", "data.image_size", "data.train_sampling", "data.augmentation",
+    "data.num_frames", "data.image_size", "data.train_sampling", "data.sampling",
+    "data.augmentation",
 )  # fmt: skip
 
 

