@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from slrtune.cli.console import percent, progress_bar, say, table
 from slrtune.config.data import DataConfig
 from slrtune.data.coverage import Coverage
 from slrtune.data.prepare import PreparedData, prepare_data
 
-_MAX_NAMED = 10
+_MAX_NAMED, _MAX_GLOSS = 10, 40
 
 
 def prepare(data: DataConfig) -> PreparedData:
@@ -35,5 +37,21 @@ def print_coverage(coverage: Coverage) -> None:
         say(f"  … and {len(coverage.unusable) - _MAX_NAMED} more (see the manifest)", "yellow")
     for split, glosses in coverage.lost_glosses.items():
         if glosses:
-            named = ", ".join(glosses[:_MAX_NAMED]) + (" …" if len(glosses) > _MAX_NAMED else "")
+            shown = [textwrap.shorten(gloss, _MAX_GLOSS, placeholder="…") for gloss in glosses]
+            named = ", ".join(shown[:_MAX_NAMED]) + (" …" if len(shown) > _MAX_NAMED else "")
             say(f"  split {split}: {len(glosses)} gloss(es) without a clip: {named}", "yellow")
+    _say_thinned(coverage)
+
+
+def _say_thinned(coverage: Coverage) -> None:
+    """Glosses that lost most of their clips, but not all."""
+    thinned = [
+        (part.share, f"{gloss} {part.usable}/{part.listed} ({split})")
+        for split, parts in coverage.glosses.items()
+        for gloss, part in parts.items()
+        if 0 < part.share < 1
+    ]
+    if thinned:
+        named = ", ".join(text for _, text in sorted(thinned)[:_MAX_NAMED])
+        more = " …" if len(thinned) > _MAX_NAMED else ""
+        say(f"  {len(thinned)} gloss(es) lost some clips, most of all: {named}{more}", "yellow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json, write_json
+from slrtune.data.coverage import SplitCoverage
 from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
 from slrtune.training.profiling import TABLE_FILE, TRACE_FILE
@@ -40,7 +42,7 @@ def run(
             _print_summary(folder)
             return
         say(f"Run {folder.name} in {folder}")
-        prepare(experiment.data)
+        coverage = prepare(experiment.data).coverage
         write_json(folder / _RECORD, experiment.model_dump(mode="json"))
         with ray_session(address=address), library_logs_to(folder / "train.log"):
             check_folder_is_shared(folder)
@@ -49,6 +51,10 @@ def run(
             except KeyboardInterrupt:
                 say("Interrupted; the same command goes on from the last epoch", style="yellow")
                 raise
+        data = experiment.data
+        summary["coverage"] = {
+            split: asdict(coverage.splits[split]) for split in (data.train_split, data.val_split)
+        }
         write_json(folder / _SUMMARY, summary)
         _print_summary(folder)
         if use_profiler:
@@ -96,13 +102,19 @@ def _epoch_line(metrics: dict[str, Any], max_epochs: int) -> str:
 
 
 def _print_summary(folder: Path) -> None:
-    summary = read_json(folder / _SUMMARY, "best", "last_epoch", "best_checkpoint")
+    summary = read_json(folder / _SUMMARY, "best", "last_epoch", "best_checkpoint", "coverage")
     best = summary["best"]
     say(
         f"Best epoch {int(best['epoch'])} of {summary['last_epoch']}: validation top-1 "
         f"{percent(best['val_top1'])}, top-5 {percent(best['val_top5'])}",
         style="bold green",
     )
+    parts = {name: SplitCoverage(**part) for name, part in summary["coverage"].items()}
+    named = ", ".join(
+        f"{name} {percent(part.share)} ({part.usable} of {part.listed} listed clips)"
+        for name, part in parts.items()
+    )
+    say(f"  coverage    {named}")
     say(f"  checkpoint  {summary['best_checkpoint']}")
     say(f"  curves      tensorboard --logdir {folder / TENSORBOARD_FOLDER}")
 

@@ -36,7 +36,8 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
         say(f"No trial reported an accuracy{within}: see sweep.log in the sweep's folder", "red")
         return
     say(
-        f"Best: trial {best.number}, validation top-1 {percent(best.metrics['best_val_top1'])}, "
+        f"Best: trial {best.number}, validation top-1 {percent(best.metrics['best_val_top1'])}"
+        f"{_coverage(best)}, "
         f"peak memory {peak_memory(best, 3)} GiB, {params_text(best.params)}",
         style="bold green",
     )
@@ -46,6 +47,12 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
             say(f"  {what:<18}{_short(folder / file)}")
     say(f"  train it again    slrtune train {_short(folder / 'best.yaml')}")
     say(f"  compare trials    tensorboard --logdir {_short(folder / TENSORBOARD_FOLDER)}")
+
+
+def _coverage(row: TrialRow) -> str:
+    """An accuracy on half of the clips is no accuracy on all of them."""
+    share = row.metrics.get("val_coverage")
+    return f" (on {percent(share)} of the listed clips)" if share is not None else ""
 
 
 def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None:

@@ -7,6 +7,7 @@ was trained on must not judge the model.
 from __future__ import annotations
 
 import math
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -130,7 +131,8 @@ def _is_video(path: Path) -> bool:
 
 def _size(path: Path) -> tuple[int, int]:
     """Number of images and bytes of the first one; of a video 0 and its bytes."""
-    if path.is_dir():
+    facts = path.stat()
+    if stat.S_ISDIR(facts.st_mode):
         images = image_files(path)
         return len(images), images[0].stat().st_size if images else 0
-    return 0, path.stat().st_size
+    return 0, facts.st_size

@@ -114,7 +114,14 @@ def _train(
     experiment = _with_plan(experiment, plan)
     if device.type == "cuda":
         limit_gpu_memory(device, plan.limit_gib)  # before features are computed, too
-    constants = {"num_parameters": num_parameters, **plan.metrics}
+    # beside every accuracy: of how much of the listed clips it speaks
+    splits, data = prepared.coverage.splits, experiment.data
+    constants = {
+        "num_parameters": num_parameters,
+        "train_coverage": splits[data.train_split].share,
+        "val_coverage": splits[data.val_split].share,
+        **plan.metrics,
+    }
     with ExitStack() as stack:
         features = profiler = None
         if experiment.training.cache_features:

@@ -142,7 +142,8 @@ def test_a_finished_run_is_only_compared_by_what_its_weights_depend_on(
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text(experiment.model_dump_json())
     best = {"epoch": 2, "val_top1": 0.5, "val_top5": 1.0}
-    record = {"best": best, "last_epoch": 4, "best_checkpoint": "best.pt"}
+    usable = {split: {"listed": 4, "found": 3, "usable": 3} for split in ("train", "val")}
+    record = {"best": best, "last_epoch": 4, "best_checkpoint": "best.pt", "coverage": usable}
     (folder / "summary.json").write_text(json.dumps(record))
     more_trials = read_overrides(["sweep.max_trials=99"])
     run(load_experiment(colors_experiment, more_trials), None, None)

@@ -47,7 +47,12 @@ def test_a_trial_trains_saves_and_sums_up(tmp_path: Path, data, model):
     assert all(math.isfinite(value) for metrics in reports for value in metrics.values())
     assert (summary.last_epoch, summary.is_stopped) == (2, False)
     best_report = reports[int(summary.best["epoch"]) - 1]
-    assert best_report == {**summary.best, "num_parameters": summary.num_parameters}
+    assert best_report == {
+        **summary.best,
+        "num_parameters": summary.num_parameters,
+        "train_coverage": 1.0,
+        "val_coverage": 1.0,
+    }
     best = read_checkpoint(summary.best_checkpoint)
     assert tuple(best["glosses"]) == GLOSSES
     assert sum(best["model"][n].numel() for n in best["model"]) >= summary.num_parameters

@@ -119,14 +119,19 @@ def _header(text: str, delimiter: str) -> tuple[str, ...]:
 def _records(text: str, delimiter: str, width: int) -> list[tuple[int, list[str]]]:
     """Lines and values without the header, read with quotes unless the quotes are just text.
 
-    A lone quote at the beginning of a sentence swallows the lines up to the next one: where rows
-    span lines, but every line alone has the header's width, the quotes are no quotes.
+    A lone quote at the beginning of a sentence swallows the lines up to the next one. Where every
+    line alone has the header's width, but rows span lines or a value's quotes end within it, the
+    quotes are no quotes. Tables with bars have none.
     """
     plain = _parse(text, delimiter, csv.QUOTE_NONE)
     quoted = _parse(text, delimiter, csv.QUOTE_MINIMAL)
     fits = plain is not None and all(len(values) == width for _, values in plain)
     spans_lines = quoted is None or any("\n" in value for _, row in quoted for value in row)
-    chosen = plain if fits and (spans_lines or delimiter == "|") else quoted or plain
+    has_loose = any(
+        v.startswith('"') and not v.endswith('"') for _, row in plain or () for v in row
+    )
+    is_plain = delimiter == "|" or (fits and (spans_lines or has_loose))
+    chosen = plain if is_plain and plain is not None else quoted or plain
     return [(line, values) for line, values in (chosen or [])[1:]]
 
 

@@ -62,6 +62,11 @@ def test_quotes_of_a_sentence_do_not_swallow_the_next_rows(tmp_path: Path) -> No
     assert [r.sentence for r in index_file(file)] == ['"Hi', "b", 'so "c" "', "d"]
 
 
+def test_quotes_within_a_sentence_stay(tmp_path: Path) -> None:
+    file = write_how2sign(tmp_path / "how2sign_realigned_train.csv", '"Hi," he said.', "b")
+    assert [r.sentence for r in index_file(file)] == ['"Hi," he said.', "b"]
+
+
 def test_quotes_around_a_sentence_are_taken_off(tmp_path: Path) -> None:
     file = write_how2sign(
         tmp_path / "how2sign_test.csv", '"One, ""two""\nthree"', "four", delimiter=","
