@@ -21,9 +21,9 @@ _DOORS = {
     "optuna": ("sweep/", "report/"),
     "rich": ("cli/console.py",),
     "typer": ("cli/",),
-    "decord": ("data/video.py",),
+    "decord": ("data/decoders.py",),
     "matplotlib": ("deploy/confusion_figure.py", "report/"),
-    "av": ("data/video.py", "data/synth/"),
+    "av": ("data/video_file.py", "data/synth/"),
 }
 
 
