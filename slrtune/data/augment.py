@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
@@ -74,11 +75,15 @@ def _move(
 ) -> Tensor:
     if config.rotation_degrees:
         angle = config.rotation_degrees * rng.uniform(-1.0, 1.0)
-        # before the crop, so that the black corners are mostly cut off
-        frames = functional.rotate(frames, angle, interpolation=InterpolationMode.BILINEAR)
+        # before the crop, so that the black corners are mostly cut off; frames as channels of one
+        # picture, so that the sampling weights are worked out once
+        stacked = frames.contiguous(memory_format=torch.contiguous_format).flatten(0, 1)
+        stacked = functional.rotate(stacked, angle, interpolation=InterpolationMode.BILINEAR)
+        frames = stacked.view_as(frames)
     top, left, height, width = draw_crop(frames.shape[-2], frames.shape[-1], config, rng)
     size = [image_size, image_size]
     frames = functional.resized_crop(frames, top, left, height, width, size, antialias=True)
+    frames = frames.contiguous(memory_format=torch.contiguous_format)
     if config.use_horizontal_flip and rng.random() < 0.5:
         frames = functional.horizontal_flip(frames)
     return frames

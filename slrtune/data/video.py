@@ -1,4 +1,4 @@
-"""A clip's file (video or folder of images) to frames. The only door to decord and PyAV.
+"""A clip's file (video or folder of images) to frames. The door to decord and PyAV.
 
 A file gives right frames or one clear reason. It is opened, read and closed within one call: a
 reader that is open while the process forks hangs in the child. One thread per reader; more do not
