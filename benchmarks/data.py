@@ -48,6 +48,8 @@ _STORAGES = {
     "jpeg 90": replace(_RAW, storage="jpeg", jpeg_quality=90),
     "jpeg 75": replace(_RAW, storage="jpeg", jpeg_quality=75),
 }
+_TIMES = 10
+"""Each clip is packed so often that starting processes is not what is measured."""
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "fingerspelling.yaml"
 
 
@@ -144,18 +146,20 @@ def _mean_error(raw: PackReader, other: PackReader) -> float:
     return float(np.mean(errors))
 
 
-def measure_packing(root: Path, scratch: Path, num_rounds: int = 3) -> dict[str, Any]:
+def measure_packing(root: Path, scratch: Path, num_rounds: int = 2) -> dict[str, Any]:
     """Clips/s of packing with one process and with two, in turn: the fastest rounds.
 
     What else runs on the machine takes from two processes, and hardly from one of two cores.
     """
     parameters = PackParameters(_SIZE_PX - 32, max_frames=64)  # with a resize, as usual
     times: dict[int, list[float]] = {1: [], 2: []}
-    num_clips = len(pack_to(scratch / "warm", root, parameters, 2, 4))  # starts the fork server
+    num_clips = _TIMES * len(
+        pack_to(scratch / "warm", root, parameters, 2)
+    )  # starts the fork server
     for number in range(num_rounds):
         for num_workers in times:
             started_s = time.perf_counter()
-            pack_to(scratch / f"{number}-{num_workers}", root, parameters, num_workers, 4)
+            pack_to(scratch / f"{number}-{num_workers}", root, parameters, num_workers, _TIMES)
             times[num_workers].append(time.perf_counter() - started_s)
     one, two = (round(num_clips / min(times[n]), 2) for n in (1, 2))
     ratio = round(two / one, 2)
@@ -174,7 +178,7 @@ def measure_waiting(scratch: Path, num_epochs: int = 3) -> dict[str, Any]:
             f"training.max_epochs={num_epochs}",
             "sweep.scheduler=none",
             f"data.cache_dir={scratch}/cache",
-            "data.synth_num_signers=4",  # fewer clips: an epoch is shorter, its steps are the same
+            "data.synth_num_signers=8",  # fewer clips: an epoch is shorter, its steps are the same
         ]
         experiment = load_experiment(_EXPERIMENT, read_overrides(settings))
         out = str(scratch / "pack")
