@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from slrtune.config.errors import ConfigError
+from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Params, SearchSpace, value_at
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget
@@ -16,6 +17,10 @@ from slrtune.sweep.distributions import distributions_of
 from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, PREDICTED_NEED, WARM_START_FROM
 from slrtune.sweep.results import SweepResults, read_results
 from slrtune.sweep.study import objectives, read_study
+
+_SPEED_OF_MODEL = {"attention_chunk_size", "activation_checkpointing"}
+_SPEED_OF_TRAINING = {"compile", "deterministic", "empty_cache_each_epoch", "cache_features"}
+_PLACE_OF_DATA = {"cache_dir", "cache_size_gib", "num_loader_workers", "pack"}
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,18 @@ def params_in(space: SearchSpace, earlier: SweepResults, row: TrialRow) -> Param
         elif space.is_drawn(parameter, params):
             return None
     now = space.experiment(params)
-    is_same = all(value_at(now, key) == value for key, value in row.params.items())
+    is_same = _what_decides_accuracy(now) == _what_decides_accuracy(configuration)
     return params if is_same else None
+
+
+def _what_decides_accuracy(experiment: Experiment) -> dict[str, object]:
+    """The configuration without what only says where things lie, or how fast they go."""
+    name = experiment.model.name
+    return {
+        "model": (name, getattr(experiment.model, name).model_dump(exclude=_SPEED_OF_MODEL)),
+        "data": experiment.data.model_dump(exclude=_PLACE_OF_DATA),
+        "training": experiment.training.model_dump(exclude=_SPEED_OF_TRAINING),
+    }
 
 
 def _says_something(row: TrialRow, earlier: SweepResults, budget: MemoryBudget) -> bool:

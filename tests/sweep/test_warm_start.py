@@ -64,6 +64,23 @@ def test_finished_trials_are_taken_over_as_they_were(earlier: Path) -> None:
         assert bool(trial.intermediate_values) != is_over
 
 
+@pytest.mark.parametrize(
+    ("section", "settings", "is_taken_over"),
+    [
+        ("data", {"root": Path("other")}, False),
+        ("data", {"cache_dir": Path("other")}, True),
+        ("training", {"label_smoothing": 0.3}, False),
+        ("training", {"compile": True}, True),
+    ],
+)
+def test_trials_of_other_settings_are_not_taken_over(
+    earlier: Path, section: str, settings: dict[str, object], is_taken_over: bool
+) -> None:
+    changed = getattr(SPACE.base, section).model_copy(update=settings)
+    space = replace(SPACE, base=SPACE.base.model_copy(update={section: changed}))
+    assert bool(warm(earlier, space).trials) == is_taken_over
+
+
 def test_a_warm_start_changes_suggestions_and_is_no_result(
     earlier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
