@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import optuna
 
-from slrtune.config.errors import ConfigError
+from slrtune.config.errors import ConfigError, UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Params, SearchSpace
 from slrtune.config.sweep import SweepConfig
@@ -114,7 +114,11 @@ def forecast_memory(
     num_draws: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> MemoryForecast:
-    """Predict the points of a space and random draws from it."""
+    """Predict the points of a space and random draws from it.
+
+    Raises:
+        UserError: a draw cannot be predicted, or no draw holds values that go together.
+    """
     draws, num_invalid = [], 0
     for done, params in enumerate(draw_params(space, num_draws), 1):
         on_progress(done, num_draws)
@@ -123,9 +127,27 @@ def forecast_memory(
         except ConfigError:
             num_invalid += 1  # values that do not go together: in a sweep such a trial fails
             continue
-        prediction = predictor.predict(experiment)
+        prediction = _predicted(predictor, experiment, params)
         draws.append(Draw(params, experiment, prediction.train_peak_gib, prediction.parts))
+    if not draws:
+        raise UserError(
+            f"{space.name}: some of its values must go together, but none of {num_invalid} draws "
+            "does; correct its ranges or conditions"
+        )
     return MemoryForecast(budget_gib, draws, num_invalid)
+
+
+def _predicted(predictor: Predictor, experiment: Experiment, params: Params) -> Prediction:
+    try:
+        return predictor.predict(experiment)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a model's own code raises while it is traced
+        first_line = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"the memory of {params} cannot be predicted ({type(error).__name__}: {first_line}); "
+            "a sweep would launch it all the same; leave its values out of what you plan"
+        ) from error
 
 
 def draw_params(space: SearchSpace, num_draws: int) -> list[Params]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Parameter, SearchSpace
 from slrtune.config.sweep import ASHAConfig, SweepConfig
@@ -34,6 +35,13 @@ class TenthOfAGibPerClipAndBlock:
         assert isinstance(training.micro_batch_size, int | None)
         clips = training.micro_batch_size or training.batch_size
         return Known(0.1 * clips * section.depth)
+
+
+class CannotTrace:
+    """Fails as a model does that reads the values of its tensors."""
+
+    def predict(self, experiment: Experiment) -> Known:
+        raise RuntimeError("Cannot call item() on a fake tensor\nmore")
 
 
 @pytest.fixture
@@ -119,3 +127,8 @@ def test_time_is_measured_once_and_scaled_by_arithmetic(space: SearchSpace) -> N
     epochs = expected_epochs(space.base.sweep, 9)
     assert times.trial_s == pytest.approx(epochs * epoch_s, rel=0.5)
     assert times.device_hours == pytest.approx(10 * times.trial_s / 3600)
+
+
+def test_what_cannot_be_predicted_is_said_without_a_traceback(space: SearchSpace) -> None:
+    with pytest.raises(UserError, match=r"cannot be predicted \(RuntimeError: Cannot call item"):
+        forecast_memory(space, CannotTrace(), 1.0, 4)
