@@ -15,15 +15,15 @@ from tests.data.videos import encode
 _HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ray tests come first and one after the other; pytest-xdist runs the rest beside them.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Ray tests run one after the other: two Ray clusters on one host confuse each other."""
+    if item.get_closest_marker("ray"):
+        # here, because pytest-xdist reads the mark before `pytest_collection_modifyitems`
+        item.add_marker(pytest.mark.xdist_group("ray"))
 
-    Two Ray clusters on one host confuse each other.
-    """
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They take longest, so they come first; pytest-xdist runs the rest beside them."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
