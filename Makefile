@@ -14,7 +14,7 @@ sweep: $(VENV)/.installed  ## Install if needed, and run the default sweep (no d
 	$(BIN)/slrtune sweep
 
 test: $(VENV)/.installed-dev  ## Install if needed, and run the tests.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/.installed-dev  ## Style and mistakes.
 	$(BIN)/ruff check .

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from slrtune.config.validate import load_experiment
 from slrtune.training.trial import train_trial
@@ -15,16 +17,21 @@ from tests.data.videos import encode
 _HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Ray tests run one after the other: two Ray clusters on one host confuse each other."""
-    if item.get_closest_marker("ray"):
-        # here, because pytest-xdist reads the mark before `pytest_collection_modifyitems`
-        item.add_marker(pytest.mark.xdist_group("ray"))
+class RayTestsTogether(LoadScopeScheduling):
+    """Hands out tests one by one, but all Ray tests to one process, and first.
+
+    Two Ray clusters on one host confuse each other. (`--dist loadgroup` would do the same by a
+    mark, but pytest-xdist 3.8 does not see the mark under pytest 9.2.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = self.config.rootpath / nodeid.partition("::")[0]
+        return "ray" if "pytest.mark.ray" in file.read_text(encoding="utf-8") else nodeid
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They take longest, so they come first; pytest-xdist runs the rest beside them."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RayTestsTogether:
+    """How pytest-xdist shares out the tests where it is asked to."""
+    return RayTestsTogether(config, log)
 
 
 @pytest.fixture(scope="session")
