@@ -58,14 +58,21 @@ def pack(
 
 
 def verify(
-    pack: Annotated[Path, typer.Argument(metavar="PACK", help="Folder of a pack.")],
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="Folder of a pack, or file://….")],
 ) -> None:
     """Read a pack and compare every file with its checksum."""
     from slrtune.cli.console import progress_bar, say
     from slrtune.config.errors import UserError
     from slrtune.data.pack.reader import Pack, damaged_files
+    from slrtune.data.pack.storage import Folder
 
-    found = Pack.find(pack)
+    folder = Folder(pack).local
+    if folder is None:
+        raise UserError(
+            f"{pack}: must be a folder of this machine; every file of a pack in an object store is "
+            "checked when training fetches it"
+        )
+    found = Pack.find(folder)
     if found is None:
         raise UserError(f"{pack}: must be a finished pack, but there is no pack.json in it")
     with progress_bar() as show:

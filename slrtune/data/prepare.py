@@ -28,7 +28,7 @@ from slrtune.data.manifest import ClipRecord
 from slrtune.data.pack.build import Engine, OnPacked, PackPlan, build_pack, by_processes
 from slrtune.data.pack.fetch import fetch_pack
 from slrtune.data.pack.parameters import PackParameters
-from slrtune.data.pack.reader import Pack, PackFacts, read_records
+from slrtune.data.pack.reader import Pack, PackFacts, damage_at_a_glance, read_records
 from slrtune.data.pack.source import check_pack, pack_command, plan_pack
 from slrtune.data.pack.storage import Folder
 from slrtune.data.splits import assign_splits, require_clips, require_split
@@ -264,7 +264,7 @@ def _pack_once(plan: PackPlan, folder: Folder, engine: Engine, on_packed: OnPack
     """Pack unless it is there; on this machine, one process does and the others wait for it."""
     with _locked(folder):
         facts = PackFacts.find(folder)
-        if facts is not None and facts.key == plan.key:
+        if facts is not None and facts.key == plan.key and not damage_at_a_glance(folder, facts):
             return facts
         return build_pack(plan, folder, engine, on_packed)
 

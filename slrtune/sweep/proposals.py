@@ -16,6 +16,8 @@ from slrtune.sweep.accuracy_model import AccuracyModel, Observation
 _NUM_RANDOM = 400
 # Around each of the best so far, with one to three parameters drawn anew.
 _NUM_BEST, _NUM_NEIGHBOURS, _MAX_CHANGES = 5, 60, 3
+# The best trials that the model always sees, however many there are.
+_NUM_KEPT = 50
 
 
 class GaussianProcessProposals:
@@ -45,6 +47,8 @@ class GaussianProcessProposals:
         best = [observed[i].params for i in np.argsort(-expected)[:_NUM_BEST]]
         pool = [self._draw(rng, {}) for _ in range(_NUM_RANDOM)]
         pool += [self._neighbour(rng, params) for params in best for _ in range(_NUM_NEIGHBOURS)]
+        tried = [trial.params for trial in others]
+        pool = [params for params in pool if params not in tried] or pool
         improvement = model.expected_improvement(pool, float(expected.max()))
         yield from (pool[i] for i in np.argsort(-improvement))
 
@@ -59,8 +63,11 @@ class GaussianProcessProposals:
         return self._fitted[1]
 
     def _observations(self, trials: list[FrozenTrial]) -> list[Observation]:
-        """The last of each trial, newest trial first, then those at ASHA's rungs before."""
-        newest = trials[::-1]
+        """The last of each trial, the best and then the newest trials first, then those at ASHA's
+        rungs before."""
+        best = sorted(trials, key=_last_accuracy, reverse=True)[:_NUM_KEPT]
+        kept = {trial.number for trial in best}
+        newest = [*best, *(trial for trial in trials[::-1] if trial.number not in kept)]
         return [
             *(_at(trial, max(trial.intermediate_values)) for trial in newest),
             *(
@@ -78,6 +85,10 @@ class GaussianProcessProposals:
 
     def _draw(self, rng: random.Random, fixed: Params) -> Params:
         return self._space.suggest(RandomSuggester(rng.randrange(2**32), fixed))
+
+
+def _last_accuracy(trial: FrozenTrial) -> float:
+    return trial.intermediate_values[max(trial.intermediate_values)]
 
 
 def _at(trial: FrozenTrial, epoch: int) -> Observation:

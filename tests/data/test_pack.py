@@ -4,8 +4,9 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -361,3 +362,50 @@ def test_a_pack_in_an_object_store_is_fetched_once_and_checked(
     store.write(f"{twelve.key}/00001.arrow", b"damaged")
     with pytest.raises(UserError, match=r"00001\.arrow must have the checksum"):
         fetch_pack(store, tmp_path / "other", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"key": "{key}"', '"key": "../precious"'), ("{key}/00000.arrow", "../outside.arrow")],
+)
+def test_names_in_a_foreign_description_lead_nowhere_else(
+    unbroken: Path, tmp_path: Path, old: str, new: str
+) -> None:
+    described = (unbroken / "pack.json").read_text()
+    key = json.loads(described)["key"]
+    (tmp_path / "pack.json").write_text(described.replace(old.format(key=key), new))
+    with pytest.raises(UserError, match="must be the description of a pack"):
+        Pack.find(tmp_path)
+
+
+def test_a_relative_folder_means_the_same_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(Folder("out"))
+    monkeypatch.chdir("/")
+    assert pickle.loads(sent).local == tmp_path / "out"
+
+
+def test_files_that_other_machines_wrote_elsewhere_are_missed(
+    twelve: PackPlan, tmp_path: Path
+) -> None:
+    def elsewhere(tasks: Sequence[ShardTask]) -> Iterator[ShardResult]:
+        for task in tasks:
+            yield pack_shard(replace(task, folder=Folder(tmp_path / "elsewhere")))
+
+    with pytest.raises(UserError, match=r"00000\.arrow must have [0-9]+ bytes, but is not there"):
+        build_pack(twelve, Folder(tmp_path / "out"), elsewhere, lambda *_: None)
+    assert Pack.find(tmp_path / "out") is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 no archive", np.array([1 + 2j, 3]).tobytes(), b"\x93NUMPY\x01\x00"]
+)
+def test_landmarks_of_any_bytes_cost_one_clip(tmp_path: Path, content: bytes) -> None:
+    write_video(tmp_path / "a.mp4", 6)
+    (tmp_path / "a.npy").write_bytes(content)
+    record = ClipRecord("a.mp4", "x", "train", keypoints="a.npy")
+    outcome, _ = build(plan(tmp_path, record), tmp_path / "out")
+    assert outcome[0].status == "unreadable"
+    assert "keypoints a.npy" in outcome[0].reason

@@ -16,10 +16,17 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from slrtune.config.errors import UserError
 from slrtune.data.manifest import FOUND, UNREADABLE, ClipRecord, write_manifest
 from slrtune.data.pack.clip import attempt_clip
 from slrtune.data.pack.parameters import PackParameters
-from slrtune.data.pack.reader import MANIFEST_FILE, PACK_FILE, PackFacts, ShardFacts
+from slrtune.data.pack.reader import (
+    MANIFEST_FILE,
+    PACK_FILE,
+    PackFacts,
+    ShardFacts,
+    damage_at_a_glance,
+)  # fmt: skip
 from slrtune.data.pack.shard import PackedClip, writing_shard
 from slrtune.data.pack.storage import Folder
 from slrtune.data.workers import WorkerCrash, map_crash_proof
@@ -77,6 +84,9 @@ def build_pack(plan: PackPlan, folder: Folder, engine: Engine, on_packed: OnPack
 
     A clip that cannot be decoded, or whose decoding kills the process, is left out; its row of the
     manifest says why.
+
+    Raises:
+        UserError: other machines wrote elsewhere, or an older pack.json is no such file.
     """
     tasks = plan_shards(plan, folder)
     done = finished_shards(plan, folder, tasks)
@@ -199,6 +209,12 @@ def _finish(plan: PackPlan, folder: Folder, results: Sequence[ShardResult]) -> P
         clips=dict(sorted(Counter(record.status for record in outcome.values()).items())),
         shards=tuple(result.facts for result in results),
     )
+    wrong = damage_at_a_glance(folder, facts)
+    if wrong:
+        raise UserError(
+            f"{folder.uri}: must be one folder for all that pack, but {wrong[0]}; give --out a "
+            "folder that every machine mounts, or an address such as s3://bucket/pack"
+        )
     before = PackFacts.find(folder)
     folder.write(PACK_FILE, facts.to_json())
     if before is not None and before.key != plan.key:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -130,10 +131,13 @@ def read_keypoints(root: Path, record: ClipRecord, num_frames: int) -> np.ndarra
         return None
     try:
         points = np.load(root / record.keypoints, allow_pickle=False)
-        points = np.asarray(points, np.float32)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, MemoryError) as error:
         raise VideoError(f"keypoints {record.keypoints} cannot be read ({error})") from error
-    if points.ndim < 2 or len(points) != num_frames:
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+        raise VideoError(f"keypoints {record.keypoints}: must be one array of real numbers")
+    with np.errstate(over="ignore"):
+        points = points.astype(np.float32)
+    if points.ndim not in (2, 3) or len(points) != num_frames:
         raise VideoError(
             f"keypoints {record.keypoints}: must have a row for each of {num_frames} frames, but "
             f"the shape is {points.shape}"

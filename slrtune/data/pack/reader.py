@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,8 @@ from slrtune.data.pack.storage import Folder
 
 PACK_FILE = "pack.json"
 MANIFEST_FILE = "manifest.parquet"
+# Names lead to files that are written and deleted: a foreign pack.json must not lead elsewhere.
+_KEY, _SHARD = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9]{5,9}\.arrow")
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,15 @@ class PackFacts:
             raw: dict[str, Any] = json.loads(content)
             version = raw["parameters"]["version"]
             if version == PACK_VERSION:
-                return cls(
+                facts = cls(
                     **raw
                     | {
                         "parameters": PackParameters(**raw["parameters"]),
                         "shards": tuple(ShardFacts(**shard) for shard in raw["shards"]),
                     }
                 )
+                facts._require_plain_names()
+                return facts
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{folder.uri}/{PACK_FILE}: must be the description of a pack, but {error!r}; "
@@ -102,12 +107,35 @@ class PackFacts:
             "remove the folder and pack again with `slrtune data pack`"
         )
 
+    def _require_plain_names(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise ValueError(f"key is {self.key!r}")
+        for shard in self.shards:
+            subfolder, _, name = shard.file.partition("/")
+            if subfolder != self.key or not _SHARD.fullmatch(name):
+                raise ValueError(f"a shard is named {shard.file!r}")
+
 
 def read_records(folder: Folder, facts: PackFacts) -> tuple[ClipRecord, ...]:
     """The packed manifest, wherever the pack is."""
     with TemporaryDirectory() as scratch:
         folder.fetch(f"{facts.key}/{MANIFEST_FILE}", Path(scratch) / MANIFEST_FILE)
         return read_manifest(Path(scratch) / MANIFEST_FILE)
+
+
+def damage_at_a_glance(folder: Folder, facts: PackFacts) -> list[str]:
+    """What names and sizes of the files say is wrong, a phrase each; contents are not read."""
+    sizes = folder.sizes(facts.key)
+    wanted = {shard.file: shard.num_bytes for shard in facts.shards}
+    wrong = [
+        f"{name} must have {num_bytes} bytes, but "
+        + ("is not there" if name not in sizes else f"has {sizes[name]}")
+        for name, num_bytes in wanted.items()
+        if sizes.get(name) != num_bytes
+    ]
+    if f"{facts.key}/{MANIFEST_FILE}" not in sizes:
+        wrong.append(f"{facts.key}/{MANIFEST_FILE} is not there")
+    return wrong
 
 
 @dataclass(frozen=True)
@@ -127,15 +155,12 @@ class Pack:
         facts = PackFacts.find(Folder(folder))
         if facts is None:
             return None
-        for shard in facts.shards:
-            path = folder / shard.file
-            size = path.stat().st_size if path.is_file() else None
-            if size != shard.num_bytes:
-                found = "is not there" if size is None else f"has {size}"
-                raise UserError(
-                    f"{path}: must have {shard.num_bytes} bytes, but {found}; the pack is damaged: "
-                    f"remove {folder} and pack again with `slrtune data pack`"
-                )
+        wrong = damage_at_a_glance(Folder(folder), facts)
+        if wrong:
+            raise UserError(
+                f"{folder}: {wrong[0]}; the pack is damaged: remove {folder / PACK_FILE} and pack "
+                "again with `slrtune data pack`"
+            )
         return cls(folder, facts)
 
     def records(self) -> tuple[ClipRecord, ...]:

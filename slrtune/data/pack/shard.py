@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from slrtune.config.errors import UserError
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.storage import Folder, HashingSink
 
@@ -127,11 +128,21 @@ def writing_shard(
 
 
 class Shard:
-    """Reads clips from the mapped file without copying. Does not pickle."""
+    """Reads clips from the mapped file without copying. Does not pickle.
+
+    Raises:
+        UserError: the file is not there or damaged.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        described = json.loads(self._reader.schema.metadata[_METADATA])
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            described = json.loads(self._reader.schema.metadata[_METADATA])
+        except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: must be a file of a pack, but {error}; `slrtune data verify` names every "
+                "damaged file: remove them and pack.json, and pack again with `slrtune data pack`"
+            ) from error
         self.parameters = PackParameters(**described)
 
     def __len__(self) -> int:

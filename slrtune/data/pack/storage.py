@@ -30,7 +30,9 @@ class Folder:
     """Files by their names relative to ``uri``. Pickles as its address."""
 
     def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri)
+        text = str(uri)
+        # Absolute at once: a process of another working folder may write into it.
+        self.uri = text if "://" in text else str(Path(text).expanduser().absolute())
 
     def __getstate__(self) -> dict[str, str]:
         return {"uri": self.uri}
@@ -44,7 +46,7 @@ class Folder:
     @cached_property
     def _place(self) -> tuple[fs.FileSystem, str]:
         if "://" not in self.uri:
-            return fs.LocalFileSystem(), str(Path(self.uri).expanduser().absolute())
+            return fs.LocalFileSystem(), self.uri
         try:
             filesystem, base = fs.FileSystem.from_uri(quote(self.uri, safe=_URI_CHARACTERS))
         except (pa.ArrowInvalid, OSError) as error:
