@@ -11,6 +11,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slrtune.config.data import DataConfig
@@ -18,6 +19,7 @@ from slrtune.config.errors import UserError
 from slrtune.data.content_hash import hash_content
 from slrtune.data.manifest import DUPLICATE, FOUND, ClipRecord
 from slrtune.data.video import VideoError, image_files, probe
+from slrtune.data.workers import MAX_CLIP_S, available_cpus, map_crash_proof
 
 _MAX_NAMED = 5
 
@@ -112,18 +114,25 @@ def _equal_contents(root: Path, paths: set[str]) -> dict[str, str]:
         if size > 0 and len(twins) > 1:
             for path in twins:
                 by_hash[hash_content(root / path)].append(path)
+    shared = {digest: twins for digest, twins in by_hash.items() if len(twins) > 1}
+    answers = map_crash_proof(
+        partial(_is_video, root),
+        [twins[0] for twins in shared.values()],
+        available_cpus(),
+        max_item_s=MAX_CLIP_S,
+    )
     return {
         path: digest
-        for digest, twins in by_hash.items()
-        if len(twins) > 1 and _is_video(root / twins[0])
+        for (digest, twins), answer in zip(shared.items(), answers, strict=True)
+        if answer is True  # nor is it a video if its decoder crashed or hung
         for path in twins
     }
 
 
-def _is_video(path: Path) -> bool:
+def _is_video(root: Path, name: str) -> bool:
     """A download's error page in place of hundreds of videos is unreadable, not a leak."""
     try:
-        probe(path)
+        probe(root / name)
     except VideoError:
         return False
     return True

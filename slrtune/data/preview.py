@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from slrtune.data.prepare import Progress, source_root
 from slrtune.data.sampling import uniform
 from slrtune.data.video import VideoError, decode, probe, timeline_of
 from slrtune.data.window import clip_window
-from slrtune.data.workers import available_cpus
+from slrtune.data.workers import MAX_CLIP_S, available_cpus, map_crash_proof
 
 _FRAMES_PER_CLIP = 3
 _MAX_LABEL = 60
@@ -39,15 +39,13 @@ def write_preview(
     for record in records:
         if record.split == split and record.status in (FOUND, OK):
             by_gloss.setdefault(_label(record), []).append(record)
-    cells = []
+    choices = []
     for turn, gloss in enumerate(sorted(by_gloss)[:num_glosses]):
         clips = by_gloss[gloss]
         # Another take for each gloss, so that the sheet shows several signers.
         start = turn % len(clips)
-        cell = next(_decodable(root, clips[start:] + clips[:start], config.num_frames), None)
-        if cell is not None:
-            cells.append(cell)
-        on_progress("decoding", len(cells), min(num_glosses, len(by_gloss)))
+        choices.append(clips[start:] + clips[:start])
+    cells = _decode_one_of_each(root, choices, config.num_frames, on_progress)
     if not cells:
         splits = ", ".join(sorted({record.split for record in records})) or "none"
         raise UserError(f"--split: {split!r} of {root} has no clip to show; splits found: {splits}")
@@ -59,12 +57,31 @@ def _label(record: ClipRecord) -> str:
     return record.gloss or (record.sentence or "")[:_MAX_LABEL] or record.path
 
 
-def _decodable(root: Path, records: list[ClipRecord], num_frames: int) -> Iterator[Cell]:
-    for record in records:
-        try:
-            yield _cell(root, record, num_frames)
-        except VideoError:
-            continue  # `slrtune data index` lists it with its reason
+def _decode_one_of_each(
+    root: Path, choices: list[list[ClipRecord]], num_frames: int, on_progress: Progress
+) -> list[Cell]:
+    """The first clip of each choice that can be decoded; a choice of which none can is left out."""
+    cells: dict[int, Cell] = {}
+    for take in range(max(map(len, choices), default=0)):
+        still_open = [i for i, clips in enumerate(choices) if i not in cells and take < len(clips)]
+        attempts = map_crash_proof(
+            partial(_attempt, root, num_frames),
+            [choices[i][take] for i in still_open],
+            available_cpus(),
+            max_item_s=MAX_CLIP_S,
+        )
+        for i, attempt in zip(still_open, attempts, strict=True):
+            if isinstance(attempt, Cell):
+                cells[i] = attempt
+                on_progress("decoding", len(cells), len(choices))
+    return [cells[i] for i in sorted(cells)]
+
+
+def _attempt(root: Path, num_frames: int, record: ClipRecord) -> Cell | None:
+    try:
+        return _cell(root, record, num_frames)
+    except VideoError:
+        return None  # `slrtune data index` lists it with its reason
 
 
 def _cell(root: Path, record: ClipRecord, num_frames: int) -> Cell:

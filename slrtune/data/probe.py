@@ -13,7 +13,7 @@ from slrtune.data.pack.clip import read_keypoints
 from slrtune.data.prepare import Progress
 from slrtune.data.video import Timeline, VideoError, VideoInfo, probe, timeline_of
 from slrtune.data.window import clip_window, status_of
-from slrtune.data.workers import WorkerCrash, available_cpus, map_crash_proof
+from slrtune.data.workers import MAX_CLIP_S, WorkerCrash, available_cpus, map_crash_proof
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,24 @@ class _Facts:
 
 
 def probe_clips(
-    root: Path, records: Sequence[ClipRecord], on_progress: Progress | None = None
+    root: Path,
+    records: Sequence[ClipRecord],
+    on_progress: Progress | None = None,
+    max_clip_s: float = MAX_CLIP_S,
 ) -> list[ClipRecord]:
     """The records with frames, size, content hash and state of every file that was found.
 
-    Each file is opened once, however many clips are in it. One that kills its decoder is marked,
-    and stops nothing.
+    Each file is opened once, however many clips are in it. One that kills its decoder, or holds it
+    for longer than ``max_clip_s``, is marked, and stops nothing.
     """
     outcome = list(records)
     by_path: dict[str, list[int]] = {}
     for clip_id, record in enumerate(records):
         if record.status == FOUND:
             by_path.setdefault(record.path, []).append(clip_id)
-    attempts = map_crash_proof(partial(_attempt, root), list(by_path), available_cpus())
+    attempts = map_crash_proof(
+        partial(_attempt, root), list(by_path), available_cpus(), max_item_s=max_clip_s
+    )
     for done, (ids, attempt) in enumerate(zip(by_path.values(), attempts, strict=True), start=1):
         for clip_id in ids:
             outcome[clip_id] = _with_facts(root, records[clip_id], attempt)
@@ -60,7 +65,7 @@ def _attempt(root: Path, name: str) -> _Facts | str:
 
 def _with_facts(root: Path, record: ClipRecord, facts: _Facts | str | WorkerCrash) -> ClipRecord:
     if isinstance(facts, WorkerCrash):
-        return replace(record, status=UNREADABLE, reason="decoder crashed")
+        return replace(record, status=UNREADABLE, reason=facts.reason)
     if isinstance(facts, str):
         return replace(record, status=UNREADABLE, reason=facts)
     record = replace(record, content_hash=facts.content_hash, **asdict(facts.info))

@@ -2,7 +2,8 @@
 
 A file gives right frames or one clear reason. It is opened, read and closed within one call: a
 reader that is open while the process forks hangs in the child. One thread per reader; more do not
-pay. What might still crash or hang a decoder is kept away from the caller by `map_crash_proof`.
+pay. What might still crash or hang a decoder does so in this process: whoever must outlive that
+(packing, probing, indexing, previews) calls through `workers.map_crash_proof` with a time limit.
 """
 
 from __future__ import annotations

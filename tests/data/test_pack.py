@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,6 @@ from slrtune.data.pack.storage import Folder
 from slrtune.data.resize import resize_short_side
 from slrtune.data.video import decode
 from slrtune.data.window import ClipTooShortError, frame_window
-from slrtune.data.workers import WorkerCrash, map_crash_proof
 from tests.data.videos import write_half_video, write_images, write_video
 
 PARAMETERS = PackParameters(size_px=20, max_frames=8)
@@ -293,6 +293,27 @@ def test_a_clip_that_kills_its_decoder_costs_that_clip_alone(tmp_path: Path) -> 
     assert len(reader) == 5
 
 
+class Endless(ClipRecord):
+    """Holds the process that decodes it for ever, as a decoder that hangs does."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "start_s" and multiprocessing.parent_process() is not None:
+            time.sleep(10_000)
+        return super().__getattribute__(name)
+
+
+def test_a_clip_that_hangs_its_decoder_costs_that_clip_alone(tmp_path: Path) -> None:
+    for number in range(6):
+        write_video(tmp_path / f"{number}.mp4", 5 + number)
+    records = [ClipRecord(f"{number}.mp4", "x", "train") for number in range(6)]
+    records[2] = Endless("2.mp4", "x", "train")
+    engine = by_processes(1, max_clip_s=3)
+    outcome, reader = build(plan(tmp_path, *records), tmp_path / "out", engine)
+    assert [record.status for record in outcome] == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
+    assert outcome[2].reason == "decoder took longer than 3 s"
+    assert len(reader) == 5
+
+
 def test_an_address_packs_the_same_bytes(twelve: PackPlan, unbroken: Path, tmp_path: Path) -> None:
     folder = Folder(f"file://{tmp_path}/a b")
     build_pack(twelve, folder, here, lambda *_: None)  # type: ignore[arg-type]
@@ -330,19 +351,6 @@ def test_a_pack_says_what_it_is_and_notices_damage(unbroken: Path, tmp_path: Pat
     (copy / name).write_bytes(content[:-100])
     with pytest.raises(UserError, match=r"the pack is damaged: remove .* and pack again"):
         Pack.find(copy)
-
-
-def die_on_three(number: int) -> int:
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return number * 10
-
-
-def test_an_item_that_kills_its_process_costs_that_item_alone() -> None:
-    results = list(map_crash_proof(die_on_three, range(8), num_workers=2))
-    crashes = [number for number, result in enumerate(results) if isinstance(result, WorkerCrash)]
-    assert crashes == [3]
-    assert [r for r in results if isinstance(r, int)] == [0, 10, 20, 40, 50, 60, 70]
 
 
 def test_a_pack_in_an_object_store_is_fetched_once_and_checked(

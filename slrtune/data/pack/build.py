@@ -29,7 +29,7 @@ from slrtune.data.pack.reader import (
 )  # fmt: skip
 from slrtune.data.pack.shard import PackedClip, writing_shard
 from slrtune.data.pack.storage import Folder
-from slrtune.data.workers import WorkerCrash, map_crash_proof
+from slrtune.data.workers import MAX_CLIP_S, WorkerCrash, map_crash_proof, sign_of_life
 
 _MIN_CLIPS_PER_SHARD, _MAX_CLIPS_PER_SHARD, _NUM_SHARDS = 4, 32, 64
 """Shards enough to share out to many processes, and large enough not to be many files."""
@@ -82,8 +82,8 @@ OnPacked = Callable[[int, int, int], None]
 def build_pack(plan: PackPlan, folder: Folder, engine: Engine, on_packed: OnPacked) -> PackFacts:
     """Pack what is not packed yet, then say so in pack.json, which replaces an older pack's.
 
-    A clip that cannot be decoded, or whose decoding kills the process, is left out; its row of the
-    manifest says why.
+    A clip that cannot be decoded, or whose decoding kills the process or hangs it, is left out; its
+    row of the manifest says why.
 
     Raises:
         UserError: other machines wrote elsewhere, or an older pack.json is no such file.
@@ -133,17 +133,18 @@ def finished_shards(
     return finished
 
 
-def pack_shard(task: ShardTask, *, one_process_per_clip: bool = False) -> ShardResult:
+def pack_shard(task: ShardTask, *, apart_max_clip_s: float | None = None) -> ShardResult:
     """Decode the clips of a shard and write its file and its note.
 
     Args:
-        one_process_per_clip: decode each clip where only it can die of it.
+        apart_max_clip_s: decode each clip in another process, where only it can die of it, and for
+            so many seconds at most; None = decode here.
     """
     clips = []
     num_written = 0
     with writing_shard(task.folder, task.name, task.parameters) as (writer, sink):
         for (clip_id, _), (record, clip) in zip(
-            task.clips, _attempts(task, one_process_per_clip), strict=True
+            task.clips, _attempts(task, apart_max_clip_s), strict=True
         ):
             clips.append((clip_id, record))
             if clip is not None:
@@ -155,15 +156,18 @@ def pack_shard(task: ShardTask, *, one_process_per_clip: bool = False) -> ShardR
     return result
 
 
-def _attempts(task: ShardTask, one_process_per_clip: bool) -> Iterator[_Attempt]:
+def _attempts(task: ShardTask, apart_max_clip_s: float | None) -> Iterator[_Attempt]:
     attempt = partial(_attempt, task.root, task.parameters)
     records = [record for _, record in task.clips]
-    if not one_process_per_clip:
-        yield from map(attempt, records)
+    if apart_max_clip_s is None:
+        for record in records:
+            sign_of_life()  # the limit is that of a clip, however many are in the shard
+            yield attempt(record)
         return
-    for record, result in zip(records, map_crash_proof(attempt, records, 1), strict=True):
+    results = map_crash_proof(attempt, records, 1, max_item_s=apart_max_clip_s)
+    for record, result in zip(records, results, strict=True):
         if isinstance(result, WorkerCrash):
-            yield replace(record, status=UNREADABLE, reason="decoder crashed"), None
+            yield replace(record, status=UNREADABLE, reason=result.reason), None
         else:
             yield result
 
@@ -172,22 +176,28 @@ def _attempt(root: Path, parameters: PackParameters, record: ClipRecord) -> _Att
     return attempt_clip(root, record, parameters)
 
 
-def by_processes(num_workers: int) -> Engine:
+def by_processes(num_workers: int, max_clip_s: float = MAX_CLIP_S) -> Engine:
     """Packs with processes of this machine."""
 
     def run(tasks: Sequence[ShardTask]) -> Iterator[ShardResult]:
-        return pack_crash_proof(tasks, num_workers)
+        return pack_crash_proof(tasks, num_workers, max_clip_s)
 
     return run
 
 
-def pack_crash_proof(tasks: Iterable[ShardTask], num_workers: int) -> Iterator[ShardResult]:
-    """Pack shards in other processes; a clip that kills its process costs that clip alone."""
+def pack_crash_proof(
+    tasks: Iterable[ShardTask], num_workers: int, max_clip_s: float = MAX_CLIP_S
+) -> Iterator[ShardResult]:
+    """Pack shards in other processes.
+
+    A clip that kills its process, or holds it for longer than ``max_clip_s``, costs that clip
+    alone: its shard is packed again, each clip apart.
+    """
     listed = list(tasks)
-    results = map_crash_proof(pack_shard, listed, num_workers)
+    results = map_crash_proof(pack_shard, listed, num_workers, max_item_s=max_clip_s)
     for task, result in zip(listed, results, strict=True):
         if isinstance(result, WorkerCrash):
-            yield pack_shard(task, one_process_per_clip=True)
+            yield pack_shard(task, apart_max_clip_s=max_clip_s)
         else:
             yield result
 

@@ -28,6 +28,6 @@ def by_ray_data(tasks: Sequence[ShardTask]) -> Iterator[ShardResult]:
 
 
 def _pack_row(row: dict[str, Any]) -> dict[str, Any]:
-    # in a process of its own: a decoder that crashes must not take Ray's worker with it
+    # in a process of its own: a decoder that crashes or hangs must not take Ray's worker with it
     (result,) = pack_crash_proof([pickle.loads(row["task"])], num_workers=1)
     return {"result": pickle.dumps(result)}
