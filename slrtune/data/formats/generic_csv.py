@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 from slrtune.config.errors import UserError
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import gloss_name, is_split_name, split_of_file
-from slrtune.data.formats.table import Row, Table, column_key, read_table
+from slrtune.data.formats.table import Row, Table, column_key, read_header, read_table
 from slrtune.data.formats.values import number, whole_number
 from slrtune.data.manifest import Box, ClipRecord
 
@@ -68,14 +69,27 @@ def looks_like_csv(columns: tuple[str, ...]) -> bool:
     )
 
 
-def _columns(listing: Listing, table: Table) -> dict[str, str]:
-    """Our name -> key of the file's column."""
-    keys = {column_key(name) for name in table.columns}
-    chosen = {
+def unused_of(file: Path, mapped: Mapping[str, str]) -> tuple[str, ...]:
+    """Columns of a table that nothing is read from, as spelled there."""
+    columns = read_header(file)
+    chosen = _by_spelling(columns) | {ours: column_key(name) for ours, name in mapped.items()}
+    used = set(chosen.values())
+    return tuple(name for name in columns if name and column_key(name) not in used)
+
+
+def _by_spelling(columns: tuple[str, ...]) -> dict[str, str]:
+    keys = {column_key(name) for name in columns}
+    return {
         ours: next(key for key in spellings if key in keys)
         for ours, spellings in _SPELLINGS.items()
         if keys & set(spellings)
     }
+
+
+def _columns(listing: Listing, table: Table) -> dict[str, str]:
+    """Our name -> key of the file's column."""
+    keys = {column_key(name) for name in table.columns}
+    chosen = _by_spelling(table.columns)
     for ours, theirs in listing.columns.items():
         if ours not in _SPELLINGS:
             near = difflib.get_close_matches(ours, _SPELLINGS, n=1)
@@ -91,7 +105,7 @@ def _columns(listing: Listing, table: Table) -> dict[str, str]:
         raise UserError(
             f"{listing.file}: must have the columns path and label (or sentence), but has "
             f"{', '.join(table.columns) or 'none'}; name them with --column path=NAME --column "
-            "label=NAME (data.columns), or rename the file if it is no list of clips"
+            "label=NAME (data.columns); if line 1 is a clip, put a line path,label above"
         )
     return chosen
 

@@ -64,21 +64,23 @@ def read_header(file: Path) -> tuple[str, ...]:
     return _header(text, _delimiter(text))
 
 
-def read_table(file: Path, *, ends_in_text: bool = False) -> Table:
+def read_table(file: Path, *, ends_in_text: bool = False, columns: tuple[str, ...] = ()) -> Table:
     """All rows; blank lines are left out.
 
     Args:
         ends_in_text: the last column is a sentence, which may hold the delimiter without quotes.
+        columns: names of the columns of a file without a header.
 
     Raises:
         UserError: the file is no text, or rows do not fit its header: all of them at once.
     """
     text = _text(file)
     delimiter = _delimiter(text)
-    columns = _header(text, delimiter)
+    has_header = not columns
+    columns = columns or _header(text, delimiter)
     keys = [column_key(name) for name in columns]
     rows, mistakes = [], []
-    for first, line, values, is_torn in _records(text, delimiter, len(columns)):
+    for first, line, values, is_torn in _records(text, delimiter, len(columns))[has_header:]:
         if len(values) > len(columns) and not any(values[len(columns) :]):
             values = values[: len(columns)]  # a spreadsheet's empty columns
         if is_torn or (line > first and len(values) > len(columns)):
@@ -132,7 +134,7 @@ def _header(text: str, delimiter: str) -> tuple[str, ...]:
 
 
 def _records(text: str, delimiter: str, width: int) -> list[_Parsed]:
-    """Rows without the header, read with quotes unless the quotes are just text.
+    """All rows and the header, read with quotes unless the quotes are just text.
 
     A lone quote at the beginning of a sentence swallows the lines up to the next one. Where every
     line alone has the header's width, but rows span lines or a value's quotes end within it, the
@@ -147,7 +149,7 @@ def _records(text: str, delimiter: str, width: int) -> list[_Parsed]:
     )
     is_plain = delimiter == "|" or (fits and (spans_lines or has_loose))
     chosen = plain if is_plain and plain is not None else quoted or plain
-    return (chosen or [])[1:]
+    return chosen or []
 
 
 def _parse(text: str, delimiter: str, quoting: Literal[0, 3]) -> list[_Parsed] | None:
