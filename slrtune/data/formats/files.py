@@ -64,7 +64,10 @@ class VideoFiles:
         if not chosen:
             return None, NO_SUCH_FILE
         if len({PurePosixPath(path).parent for path in chosen}) > 1:
-            return None, f"several files have this name: {chosen[0]}, {chosen[1]}"
+            return None, (
+                f"several files have this name: {chosen[0]}, {chosen[1]}; write the folder of the "
+                "one that is meant before its name"
+            )
         # of one video in two containers the .mp4 is the converted one: the .swf of WLASL
         return min(chosen, key=lambda path: not path.lower().endswith(".mp4")), ""
 
