@@ -29,7 +29,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         help="auto, class_folders, csv, wlasl, msasl, asl_citizen, phoenix, how2sign, "
-        "isltranslate or manifest.",
+        "isltranslate, headerless (AUTSL) or manifest.",
     ),
 ]
 ColumnOption = Annotated[
@@ -107,7 +107,8 @@ def index(
         split_seed=seed, drop_leaks=drop_leaks, keypoints=keypoints and str(keypoints),
     )  # fmt: skip
     records = _probed(config)
-    print_coverage(Coverage.of(records))
+    print_coverage(Coverage.of(records), f"see {out}" if out else "--out FILE lists all")
+    _say_unused_columns(config)
     with _disk_errors_explained():
         if report is not None:
             write_coverage_report(report, records)
@@ -136,7 +137,7 @@ def stats(
 
     if out is not None:
         output_file("--out", out)
-    records = _probed(_data_config(data, annotations, root, format_name, column))
+    records = _probed(_data_config(data, annotations, root, format_name, column, drop_leaks=True))
     counted = DataStats.of(records)
     print_stats(counted)
     if out is not None:
@@ -169,7 +170,9 @@ def preview(
         config = DataConfig(num_frames=frames)
     else:
         data = root if root is not None else (annotations or [])[0]
-        config = _data_config(data, annotations, root, format_name, column, num_frames=frames)
+        config = _data_config(
+            data, annotations, root, format_name, column, num_frames=frames, drop_leaks=True
+        )
     with _disk_errors_explained(), progress_bar() as show:
         number = write_preview(out, config, split, glosses, show)
     say(f"{number} clips of split {split} in {out.resolve()}")
@@ -185,6 +188,17 @@ def _probed(config: DataConfig) -> tuple[ClipRecord, ...]:
     with _disk_errors_explained(), progress_bar() as show:
         records = probe_clips(config.root, index_clips(config, config.root), show)
     return assign_splits(records, config)
+
+
+def _say_unused_columns(config: DataConfig) -> None:
+    """A column that nobody reads may be the one that was meant: `start` of a CSV."""
+    from slrtune.cli.console import say
+    from slrtune.data.index import unused_columns
+
+    for file, names in unused_columns(config).items():
+        shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
+        example = "start_s=start" if "start" in names else f"OURS={names[0]}"
+        say(f"  {file}: columns not used: {shown}; map them with --column {example}", "yellow")
 
 
 def _data_config(

@@ -21,8 +21,12 @@ def prepare(data: DataConfig) -> PreparedData:
     return prepared
 
 
-def print_coverage(coverage: Coverage) -> None:
-    """A row per split; every unusable clip's reason, and glosses that lost all their clips."""
+def print_coverage(coverage: Coverage, all_of_them: str = "see the manifest") -> None:
+    """A row per split; every unusable clip's reason, and glosses that lost all their clips.
+
+    Args:
+        all_of_them: where the clips stand that are too many to print.
+    """
     parts = [*coverage.splits.items()]
     if len(parts) > 1:
         parts.append(("all", coverage.total))
@@ -34,7 +38,7 @@ def print_coverage(coverage: Coverage) -> None:
     for clip in coverage.unusable[:_MAX_NAMED]:
         say(f"  left out: {clip.path}: {clip.status}: {clip.reason}", style="yellow")
     if len(coverage.unusable) > _MAX_NAMED:
-        say(f"  … and {len(coverage.unusable) - _MAX_NAMED} more (see the manifest)", "yellow")
+        say(f"  … and {len(coverage.unusable) - _MAX_NAMED} more ({all_of_them})", "yellow")
     for split, glosses in coverage.lost_glosses.items():
         if glosses:
             shown = [textwrap.shorten(gloss, _MAX_GLOSS, placeholder="…") for gloss in glosses]

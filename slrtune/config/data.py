@@ -50,7 +50,7 @@ class DataConfig(Settings):
 
     source: Literal[
         "fingerspelling", "auto", "class_folders", "csv", "wlasl", "msasl", "asl_citizen",
-        "phoenix", "how2sign", "isltranslate", "manifest",
+        "phoenix", "how2sign", "isltranslate", "headerless", "manifest",
     ] = "fingerspelling"  # fmt: skip
     """`fingerspelling`: the embedded synthetic data set, rendered on first use.
     `auto`: your own data in `root`, their format told by the content of `annotations`.

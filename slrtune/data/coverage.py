@@ -104,9 +104,11 @@ def write_coverage_report(path: Path, records: Sequence[ClipRecord]) -> None:
     for record in records:
         if record.status not in (OK, FOUND):
             lost[record.split, record.gloss][record.status] += 1
-    with path.open("w", encoding="utf-8", newline="") as file:
+    partial = path.with_name(path.name + ".partial")  # a reader never sees half a report
+    with partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("split", "gloss", "listed", "found", "usable", "lost"))
         for (split, gloss), part in _count(records, lambda r: (r.split, r.gloss)).items():
             what = " ".join(f"{name}:{n}" for name, n in sorted(lost[split, gloss].items()))
             writer.writerow((split, gloss, part.listed, part.found, part.usable, what))
+    partial.replace(path)

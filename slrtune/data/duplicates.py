@@ -17,11 +17,13 @@ from pathlib import Path
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.content_hash import hash_content
-from slrtune.data.manifest import DUPLICATE, FOUND, ClipRecord
+from slrtune.data.manifest import DUPLICATE, FOUND, Box, ClipRecord
 from slrtune.data.video import VideoError, image_files, probe
 from slrtune.data.workers import MAX_CLIP_S, available_cpus, map_crash_proof
 
 _MAX_NAMED = 5
+_SAME_PERSON_IOU = 0.3
+"""Boxes that overlap less are two people's; those of one person differ by the detector's noise."""
 
 
 def mark_duplicates(
@@ -29,8 +31,8 @@ def mark_duplicates(
 ) -> list[ClipRecord]:
     """The records, of every clip but one copy marked.
 
-    Clips of one file are the same where their times overlap by half of the shorter one. Only files
-    of equal size are read.
+    Clips of one file are the same where their times overlap by half of the shorter one,
+    unless their boxes show two people. Only files of equal size are read.
 
     Raises:
         UserError: a clip is in two splits, the splits are the data's own, and
@@ -78,7 +80,8 @@ def _same_clips(
 
 
 def _overlap(a: ClipRecord, b: ClipRecord) -> bool:
-    if a.box is not None and b.box is not None and a.box != b.box:
+    is_comparable = a.box_unit == b.box_unit
+    if a.box and b.box and is_comparable and _iou(a.box, b.box) < _SAME_PERSON_IOU:
         return False  # two people in one video
     in_seconds = any(r.start_s is not None or r.end_s is not None for r in (a, b))
     (a_start, a_end), (b_start, b_end) = (_bounds(r, in_seconds=in_seconds) for r in (a, b))
@@ -86,6 +89,16 @@ def _overlap(a: ClipRecord, b: ClipRecord) -> bool:
         return True
     shorter = min(a_end - a_start, b_end - b_start)
     return min(a_end, b_end) - max(a_start, b_start) >= shorter / 2
+
+
+def _iou(a: Box, b: Box) -> float:
+    """Intersection over union; of equal boxes 1, also where they are empty."""
+    if a == b:
+        return 1.0
+    width, height = (min(a[i + 2], b[i + 2]) - max(a[i], b[i]) for i in (0, 1))
+    common = max(width, 0.0) * max(height, 0.0)
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - common
+    return common / union if union > 0 else 0.0
 
 
 def _bounds(record: ClipRecord, *, in_seconds: bool) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from slrtune.data.duplicates import mark_duplicates
 from slrtune.data.formats.class_folders import index_class_folders
 from slrtune.data.formats.detect import READERS, detect_format
 from slrtune.data.formats.files import VideoFiles
+from slrtune.data.formats.generic_csv import unused_of
 from slrtune.data.formats.listing import Listing
 from slrtune.data.keypoints import with_keypoints
 from slrtune.data.manifest import FOUND, OUT_OF_RANGE, ClipRecord
@@ -49,6 +50,16 @@ def index_clips(config: DataConfig, root: Path) -> tuple[ClipRecord, ...]:
     return tuple(mark_duplicates(root, records, config))
 
 
+def unused_columns(config: DataConfig) -> dict[Path, tuple[str, ...]]:
+    """Columns that nothing is read from, by file, of the `csv` tables that have some."""
+    assert config.root is not None
+    unused = {}
+    for file in _annotation_files(config, config.root):
+        if _format(config, file) == "csv" and (names := unused_of(file, config.columns)):
+            unused[file] = names
+    return unused
+
+
 def _annotation_files(config: DataConfig, root: Path) -> tuple[Path, ...]:
     """The files to read; none = the folders themselves are the labels."""
     if config.annotations:
@@ -67,10 +78,13 @@ def _annotation_files(config: DataConfig, root: Path) -> tuple[Path, ...]:
 
 
 def _read(config: DataConfig, listing: Listing) -> list[ClipRecord]:
-    name = config.source
-    if name in ("auto", "fingerspelling"):
-        return READERS[detect_format(listing.file, has_mapping=bool(config.columns))](listing)
-    return READERS[name](listing)
+    return READERS[_format(config, listing.file)](listing)
+
+
+def _format(config: DataConfig, file: Path) -> str:
+    if config.source in ("auto", "fingerspelling"):
+        return detect_format(file, has_mapping=bool(config.columns))
+    return config.source
 
 
 def _checked_window(record: ClipRecord) -> ClipRecord:

@@ -101,6 +101,20 @@ def test_annotations_without_videos_have_no_coverage_and_are_no_error(
     assert "split test: 1 gloss(es) without a clip: hi" in printed
 
 
+def test_leaks_are_counted_and_shown_and_unused_columns_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_video(tmp_path / "a.mp4", 12)
+    rows = ["path,label,split,start", "a,x,train,0", "a,x,test,0"]
+    (tmp_path / "l.csv").write_text("\n".join(rows))
+    run("stats", tmp_path / "l.csv")
+    assert "duplicate 1" in capsys.readouterr().out
+    run("preview", tmp_path / "p.png", "--annotations", tmp_path / "l.csv", "--split", "test")
+    run("index", tmp_path / "l.csv", "--drop-leaks")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "columns not used: start; map them with --column start_s=start" in printed
+
+
 @pytest.mark.skipif(not KARSL.is_dir(), reason="no ../shared/data/karsl beside the checkout")
 @pytest.mark.parametrize(("data", "count"), [("labels.csv", 70), ("videos", 70), ("frames", 6)])
 def test_real_clips_index_from_a_table_from_folders_and_from_frames(

@@ -72,8 +72,8 @@ def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> No
     assert overridden.training.max_epochs == 7
     assert mistakes_of(path, "data.source=tape") == [
         "--set: data.source must be 'fingerspelling', 'auto', 'class_folders', 'csv', 'wlasl', "
-        "'msasl', 'asl_citizen', 'phoenix', 'how2sign', 'isltranslate' or 'manifest', but is "
-        "'tape'"
+        "'msasl', 'asl_citizen', 'phoenix', 'how2sign', 'isltranslate', 'headerless' or "
+        "'manifest', but is 'tape'"
     ]
 
 

@@ -86,6 +86,19 @@ def test_other_times_of_one_video_are_other_clips(tmp_path: Path) -> None:
         index(tmp_path)
 
 
+def test_boxes_that_hardly_overlap_are_two_people_and_others_one(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4")
+    header = "path,label,split,left,top,right,bottom"
+    for left, expected in ((1, "leak"), (20, "found")):
+        rows = f"{header}\na.mp4,x,train,0,0,20,30\na.mp4,x,test,{left},0,{left + 20},30\n"
+        (tmp_path / "labels.csv").write_text(rows)
+        if expected == "found":
+            assert statuses(tmp_path) == ["found"] * 2
+        else:
+            with pytest.raises(UserError, match="a clip must be in one split only"):
+                index(tmp_path)
+
+
 def test_broken_and_missing_files_are_no_leaks(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split / "a").mkdir(parents=True)

@@ -15,7 +15,7 @@ def index_class_folders(root: Path) -> list[ClipRecord]:
     """One record per clip; a folder named as a split that holds gloss folders is a split.
 
     Raises:
-        UserError: split folders and gloss folders side by side.
+        UserError: split folders and gloss folders side by side, or splits without gloss folders.
     """
     splits = [folder for folder in _folders(root) if _is_split(folder)]
     glosses = [folder for folder in _folders(root) if folder not in splits and _clips(folder)]
@@ -23,6 +23,13 @@ def index_class_folders(root: Path) -> list[ClipRecord]:
         raise UserError(
             f"{root}: must hold either split folders or gloss folders, but has both "
             f"({splits[0].name} and {glosses[0].name}); move one kind elsewhere"
+        )
+    if glosses and all(is_split_name(folder.name) for folder in glosses):
+        named = " and ".join(folder.name for folder in glosses[:2])
+        raise UserError(
+            f"{root}: must hold <split>/<gloss>/<clip> or <gloss>/<clip>, a clip being a video or "
+            f"a folder of images, but {named} look like splits whose clips have no folder of their "
+            "gloss; put each clip into <split>/<gloss>/, images into <split>/<gloss>/<clip>/"
         )
     if not splits:
         return [record for folder in glosses for record in _records(root, folder, UNSPLIT)]

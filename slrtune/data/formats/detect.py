@@ -8,6 +8,7 @@ from pathlib import Path
 from slrtune.config.errors import UserError
 from slrtune.data.formats.asl_citizen import index_asl_citizen, looks_like_asl_citizen
 from slrtune.data.formats.generic_csv import index_csv, looks_like_csv
+from slrtune.data.formats.headerless import index_headerless, looks_headerless
 from slrtune.data.formats.how2sign import index_how2sign, looks_like_how2sign
 from slrtune.data.formats.isltranslate import index_isltranslate, looks_like_isltranslate
 from slrtune.data.formats.listing import Listing, load_json
@@ -17,6 +18,7 @@ from slrtune.data.formats.phoenix import index_phoenix, looks_like_phoenix
 from slrtune.data.formats.table import Table, read_header
 from slrtune.data.formats.wlasl import index_wlasl, looks_like_wlasl
 from slrtune.data.manifest import ClipRecord
+from slrtune.data.video import VIDEO_SUFFIXES
 
 READERS: dict[str, Callable[[Listing], list[ClipRecord]]] = {
     "csv": index_csv,
@@ -26,6 +28,7 @@ READERS: dict[str, Callable[[Listing], list[ClipRecord]]] = {
     "phoenix": index_phoenix,
     "how2sign": index_how2sign,
     "isltranslate": index_isltranslate,
+    "headerless": index_headerless,
     "manifest": index_manifest,
 }
 _TABLES: dict[str, Callable[[Table], bool]] = {
@@ -33,6 +36,7 @@ _TABLES: dict[str, Callable[[Table], bool]] = {
     "phoenix": looks_like_phoenix,
     "asl_citizen": looks_like_asl_citizen,
     "isltranslate": looks_like_isltranslate,
+    "headerless": looks_headerless,
 }
 
 
@@ -45,6 +49,11 @@ def detect_format(file: Path, *, has_mapping: bool = False) -> str:
     Raises:
         UserError: it is in none of the formats.
     """
+    if file.suffix.lower() in VIDEO_SUFFIXES:
+        raise UserError(
+            f"{file}: must be a file that lists clips, or a folder of clips, but is a video; "
+            f"name its folder, {file.parent}"
+        )
     start = _start_of(file)
     if start.startswith(b"PAR1"):
         return "manifest"
@@ -66,6 +75,8 @@ def detect_format(file: Path, *, has_mapping: bool = False) -> str:
 
 def _detect_json(file: Path) -> str:
     content = load_json(file)
+    if content in ([], {}):
+        raise UserError(f"{file}: must list clips, but is empty; take another file")
     if looks_like_wlasl(content):
         return "wlasl"
     if looks_like_msasl(content):

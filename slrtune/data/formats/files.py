@@ -21,6 +21,7 @@ class VideoFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._outside: dict[Path, dict[str, str]] = {}
 
     @cached_property
     def _by_path(self) -> dict[str, str]:
@@ -31,6 +32,14 @@ class VideoFiles:
         found: dict[str, list[str]] = defaultdict(list)
         for key, path in self._by_path.items():
             found[_stem(key)].append(path)
+        return found
+
+    @cached_property
+    def _by_end(self) -> dict[tuple[str, str], list[str]]:
+        """By the last folder and the stem: PHOENIX 2014 calls each of its clips `<name>/1`."""
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for key, path in self._by_path.items():
+            found[_last_folder(key), _stem(key)].append(path)
         return found
 
     def find(self, name: str, split: str = "") -> tuple[str | None, str]:
@@ -46,17 +55,45 @@ class VideoFiles:
         if Path(name).is_absolute():
             return (name, "") if Path(name).exists() else (None, NO_SUCH_FILE)
         folders = PurePosixPath(key).parts[:-1]
-        fitting = [
-            path for path in self._by_stem.get(_stem(key), ()) if _lies_in(_key(path), folders)
-        ]
+        named = self._by_stem.get(_stem(key), ())
+        if folders:
+            named = self._by_end.get((folders[-1], _stem(key)), ())
+        fitting = [path for path in named if _lies_in(_key(path), folders)]
         in_split = [path for path in fitting if _is_of_split(path, split)]
         chosen = _nearest(in_split or fitting)
         if not chosen:
             return None, NO_SUCH_FILE
         if len({PurePosixPath(path).parent for path in chosen}) > 1:
-            return None, f"several files have this name: {chosen[0]}, {chosen[1]}"
+            return None, (
+                f"several files have this name: {chosen[0]}, {chosen[1]}; write the folder of the "
+                "one that is meant before its name"
+            )
         # of one video in two containers the .mp4 is the converted one: the .swf of WLASL
         return min(chosen, key=lambda path: not path.lower().endswith(".mp4")), ""
+
+    def find_from(self, folder: Path, name: str) -> str | None:
+        """Where the path ``name`` leads from ``folder``, relative to the root; None = nowhere.
+
+        Outside the root its folder is listed once, and the path begins with ``..``.
+        """
+        path = Path(os.path.abspath(folder / _key(name)))  # noqa: PTH100 - takes the .. away
+        root = Path(os.path.abspath(self._root))  # noqa: PTH100
+        if path.is_relative_to(root):
+            return self._by_path.get(_key(path.relative_to(root).as_posix()))
+        if path.parent not in self._outside:
+            self._outside[path.parent] = _names_in(path.parent)
+        real_name = self._outside[path.parent].get(path.name)
+        if real_name is None:
+            return None
+        # `..` leads up from where a link points to
+        real = (path.parent / real_name).resolve()
+        return PurePosixPath(os.path.relpath(real, self._root.resolve())).as_posix()
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        return {}
+    return {_key(entry.name): entry.name for entry in os.scandir(folder)}
 
 
 def _clips_below(root: Path) -> Iterator[str]:
@@ -100,6 +137,10 @@ def _stem(key: str) -> str:
     return stem if dot and f".{suffix.lower()}" in VIDEO_SUFFIXES | {".swf"} else last
 
 
+def _last_folder(key: str) -> str:
+    return key.rsplit("/", 2)[-2] if "/" in key else ""
+
+
 def _lies_in(path: str, folders: tuple[str, ...]) -> bool:
     return not folders or PurePosixPath(path).parts[:-1][-len(folders) :] == folders
 
@@ -111,5 +152,5 @@ def _is_of_split(path: str, split: str) -> bool:
 
 
 def _nearest(paths: list[str]) -> list[str]:
-    depths = [path.count("/") for path in paths]
-    return [path for path, depth in zip(paths, depths, strict=True) if depth == min(depths)]
+    nearest = min((path.count("/") for path in paths), default=0)
+    return [path for path in paths if path.count("/") == nearest]

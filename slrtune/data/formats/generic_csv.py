@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 from slrtune.config.errors import UserError
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import gloss_name, is_split_name, split_of_file
-from slrtune.data.formats.table import Row, Table, column_key, read_table
+from slrtune.data.formats.table import Row, Table, column_key, read_header, read_table
+from slrtune.data.formats.values import number, whole_number
 from slrtune.data.manifest import Box, ClipRecord
 
 _SPELLINGS = {
@@ -67,14 +69,27 @@ def looks_like_csv(columns: tuple[str, ...]) -> bool:
     )
 
 
-def _columns(listing: Listing, table: Table) -> dict[str, str]:
-    """Our name -> key of the file's column."""
-    keys = {column_key(name) for name in table.columns}
-    chosen = {
+def unused_of(file: Path, mapped: Mapping[str, str]) -> tuple[str, ...]:
+    """Columns of a table that nothing is read from, as spelled there."""
+    columns = read_header(file)
+    chosen = _by_spelling(columns) | {ours: column_key(name) for ours, name in mapped.items()}
+    used = set(chosen.values())
+    return tuple(name for name in columns if name and column_key(name) not in used)
+
+
+def _by_spelling(columns: tuple[str, ...]) -> dict[str, str]:
+    keys = {column_key(name) for name in columns}
+    return {
         ours: next(key for key in spellings if key in keys)
         for ours, spellings in _SPELLINGS.items()
         if keys & set(spellings)
     }
+
+
+def _columns(listing: Listing, table: Table) -> dict[str, str]:
+    """Our name -> key of the file's column."""
+    keys = {column_key(name) for name in table.columns}
+    chosen = _by_spelling(table.columns)
     for ours, theirs in listing.columns.items():
         if ours not in _SPELLINGS:
             near = difflib.get_close_matches(ours, _SPELLINGS, n=1)
@@ -90,7 +105,7 @@ def _columns(listing: Listing, table: Table) -> dict[str, str]:
         raise UserError(
             f"{listing.file}: must have the columns path and label (or sentence), but has "
             f"{', '.join(table.columns) or 'none'}; name them with --column path=NAME --column "
-            "label=NAME (data.columns), or rename the file if it is no list of clips"
+            "label=NAME (data.columns); if line 1 is a clip, put a line path,label above"
         )
     return chosen
 
@@ -106,17 +121,24 @@ def _record(listing: Listing, columns: dict[str, str], row: Row) -> ClipRecord:
     is_mapped = "label_id" in listing.columns
     label_id = value("label_id") if is_mapped or value("label_id").isdecimal() else ""
     split = value("split") or _split_of(path, listing)
-    start_s, end_s = _float(value("start_s")), _float(value("end_s"))
+
+    def whole(name: str) -> int | None:
+        return whole_number(value(name), name) if value(name) else None
+
+    def seconds(name: str) -> float | None:
+        return number(value(name), name) if value(name) else None
+
+    start_s, end_s = seconds("start_s"), seconds("end_s")
     has_frames = start_s is None and end_s is None
-    box = _box([value(side) for side in _BOX])
+    box = _box({side: value(side) for side in _BOX})
     return ClipRecord(
         gloss=gloss,
         split=split,
         signer=value("signer") or None,
         sentence=sentence if "sentence" in columns else None,
-        label_id=_int(label_id),
-        start_frame=_int(value("start_frame")) if has_frames else None,
-        end_frame=_int(value("end_frame")) if has_frames else None,
+        label_id=whole_number(label_id, "label_id", lowest=0) if label_id else None,
+        start_frame=whole("start_frame") if has_frames else None,
+        end_frame=whole("end_frame") if has_frames else None,
         start_s=start_s,
         end_s=end_s,
         box=box,
@@ -131,16 +153,8 @@ def _split_of(path: str, listing: Listing) -> str:
     return first_folder if is_split_name(first_folder) else split_of_file(listing.file)
 
 
-def _box(sides: list[str]) -> Box | None:
-    if not all(sides):
+def _box(sides: dict[str, str]) -> Box | None:
+    if not all(sides.values()):
         return None
-    left, top, right, bottom = (float(side) for side in sides)
+    left, top, right, bottom = (number(side, name) for name, side in sides.items())
     return left, top, right, bottom
-
-
-def _int(text: str) -> int | None:
-    return int(float(text)) if text else None
-
-
-def _float(text: str) -> float | None:
-    return float(text) if text else None

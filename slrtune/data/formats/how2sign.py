@@ -13,6 +13,7 @@ from dataclasses import replace
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import split_of_file
 from slrtune.data.formats.table import Row, Table, read_table
+from slrtune.data.formats.values import number
 from slrtune.data.manifest import FOUND, ClipRecord
 
 
@@ -53,5 +54,7 @@ def _record(row: Row, split: str, listing: Listing) -> ClipRecord:
     start, end = row.get("start_realigned", "start"), row.get("end_realigned", "end")
     record = ClipRecord(gloss="", split=split, sentence=sentence, **whole)
     return replace(
-        record, start_s=float(start) if start else None, end_s=float(end) if end else None
+        record,
+        start_s=number(start, "START") if start else None,
+        end_s=number(end, "END") if end else None,
     )

@@ -40,13 +40,20 @@ class Listing:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def locate(self, *names: str, split: str = "") -> Place:
-        """The first of ``names`` that is there; else the first, as missing."""
+        """The first of ``names`` that is there; else the first, as missing.
+
+        A name that is not below the root is also read as a path from the annotations' folder.
+        """
         reasons = []
         for name in names:
             path, reason = self.videos.find(name, split)
             if path is not None:
                 return Place(path=path, status=FOUND, reason="")
             reasons.append(reason)
+        for name in names:
+            path = self.videos.find_from(self.file.parent, name)
+            if path is not None:
+                return Place(path=path, status=FOUND, reason="")
         return Place(path=names[0], status=MISSING, reason=reasons[0])
 
     def neighbour(self, name: str) -> Path | None:

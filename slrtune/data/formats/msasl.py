@@ -13,6 +13,14 @@ from typing import Any
 
 from slrtune.data.formats.listing import Listing, load_json, refuse
 from slrtune.data.formats.names import gloss_name, split_of_file
+from slrtune.data.formats.values import (
+    BREAKS_FORMAT,
+    explained,
+    number,
+    optional_name,
+    text,
+    whole_number,
+)
 from slrtune.data.manifest import Box, ClipRecord
 
 CLASSES = "MSASL_classes.json"
@@ -32,12 +40,12 @@ def index_msasl(listing: Listing) -> list[ClipRecord]:
     classes = load_json(classes_file) if classes_file else []
     split = split_of_file(listing.file)
     records, mistakes = [], []
-    for number, entry in enumerate(content, start=1):
+    for place, entry in enumerate(content, start=1):
         try:
             records.append(_record(entry, classes, split, listing))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            what = f"{type(error).__name__}: {error}"
-            mistakes.append(f" entry {number} breaks MS-ASL's format ({what}); take the original")
+        except BREAKS_FORMAT as error:
+            what = explained(error)
+            mistakes.append(f" entry {place} breaks MS-ASL's format ({what}); take the original")
     refuse(listing.file, mistakes)
     return records
 
@@ -50,20 +58,21 @@ def looks_like_msasl(content: Any) -> bool:
 
 
 def _record(entry: dict[str, Any], classes: list[str], split: str, listing: Listing) -> ClipRecord:
-    label = int(entry["label"])
+    label = whole_number(entry["label"], "label", lowest=0)
+    if classes and label >= len(classes):
+        raise ValueError(f"label must be one of the {len(classes)} in {CLASSES}, but is {label}")
     gloss = classes[label] if classes else entry.get("text") or entry["clean_text"]
-    signer = entry.get("signer_id", entry.get("signer"))
     box = _box(entry.get("box"))
     return ClipRecord(
-        gloss=gloss_name(gloss),
+        gloss=gloss_name(text(gloss, "text")),
         split=split,
-        signer=None if signer is None else str(signer),
+        signer=optional_name(entry.get("signer_id", entry.get("signer"))),
         label_id=label,
-        start_s=float(entry["start_time"]),
-        end_s=float(entry["end_time"]),
+        start_s=number(entry["start_time"], "start_time"),
+        end_s=number(entry["end_time"], "end_time"),
         box=box,
         box_unit="fraction" if box else None,
-        **listing.locate(f"{_video_id(entry['url'])}.mp4", split=split),
+        **listing.locate(f"{_video_id(text(entry['url'], 'url'))}.mp4", split=split),
     )
 
 
@@ -75,5 +84,5 @@ def _video_id(url: str) -> str:
 def _box(sides: list[float] | None) -> Box | None:
     if sides is None:
         return None
-    top, left, bottom, right = (float(side) for side in sides)
+    top, left, bottom, right = (number(side, "box") for side in sides)
     return left, top, right, bottom

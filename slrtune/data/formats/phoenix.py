@@ -11,6 +11,7 @@ from __future__ import annotations
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import gloss_name, split_of_file
 from slrtune.data.formats.table import Row, Table, read_table
+from slrtune.data.formats.values import whole_number
 from slrtune.data.manifest import FOUND, ClipRecord
 
 
@@ -18,19 +19,20 @@ def index_phoenix(listing: Listing) -> list[ClipRecord]:
     """One record per row.
 
     Raises:
-        UserError: not PHOENIX's columns, or rows without a name.
+        UserError: not PHOENIX's columns, or rows without a name or with frames that are none.
     """
     table = read_table(listing.file, ends_in_text=True)
     if not looks_like_phoenix(table):
         refuse(listing.file, ["1: must have PHOENIX's columns name|video|…|speaker|orth"])
     split = split_of_file(listing.file)
-    mistakes = [
-        f"{row.line}: name must not be empty; complete the row"
-        for row in table.rows
-        if not row.get("name", "id")
-    ]
+    records, mistakes = [], []
+    for row in table.rows:
+        try:
+            records.append(_record(row, split, listing))
+        except ValueError as error:
+            mistakes.append(f"{row.line}: {error}; take the original row")
     refuse(listing.file, mistakes)
-    return [_record(row, split, listing) for row in table.rows]
+    return records
 
 
 def looks_like_phoenix(table: Table) -> bool:
@@ -42,12 +44,14 @@ def looks_like_phoenix(table: Table) -> bool:
 
 def _record(row: Row, split: str, listing: Listing) -> ClipRecord:
     name = row.get("name", "id")
+    if not name:
+        raise ValueError("name must not be empty")
     folder = row.get("video", "folder").rsplit("/", 1)[0]  # <name>/1/*.png
     # one name may be in two splits' folders; <name>/1 says more
     place = listing.locate(folder or name, split=split)
     if place["status"] != FOUND:
         place = listing.locate(name, split=split)
-    start, end = (int(row.get(column) or -1) for column in ("start", "end"))
+    start, end = (whole_number(row.get(column) or -1, column) for column in ("start", "end"))
     return ClipRecord(
         gloss=gloss_name(row.get("orth", "annotation")),
         split=split,

@@ -8,7 +8,7 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from slrtune.config.errors import UserError
 from slrtune.data.formats.listing import refuse
@@ -40,6 +40,15 @@ class Table:
         return set(columns) <= {column_key(name) for name in self.columns}
 
 
+class _Parsed(NamedTuple):
+    """A row, its first and last line, and whether its quotes swallowed lines for want of an end."""
+
+    first: int
+    last: int
+    values: list[str]
+    is_torn: bool
+
+
 def column_key(name: str) -> str:
     """One spelling for ``Video file``, ``video_file`` and ``VIDEO-FILE``."""
     return re.sub(r"[\s\-]+", "_", name.strip().casefold())
@@ -55,23 +64,31 @@ def read_header(file: Path) -> tuple[str, ...]:
     return _header(text, _delimiter(text))
 
 
-def read_table(file: Path, *, ends_in_text: bool = False) -> Table:
+def read_table(file: Path, *, ends_in_text: bool = False, columns: tuple[str, ...] = ()) -> Table:
     """All rows; blank lines are left out.
 
     Args:
         ends_in_text: the last column is a sentence, which may hold the delimiter without quotes.
+        columns: names of the columns of a file without a header.
 
     Raises:
         UserError: the file is no text, or rows do not fit its header: all of them at once.
     """
     text = _text(file)
     delimiter = _delimiter(text)
-    columns = _header(text, delimiter)
+    has_header = not columns
+    columns = columns or _header(text, delimiter)
     keys = [column_key(name) for name in columns]
     rows, mistakes = [], []
-    for line, values in _records(text, delimiter, len(columns)):
+    for first, line, values, is_torn in _records(text, delimiter, len(columns))[has_header:]:
         if len(values) > len(columns) and not any(values[len(columns) :]):
             values = values[: len(columns)]  # a spreadsheet's empty columns
+        if is_torn or (line > first and len(values) > len(columns)):
+            mistakes.append(
+                f"{first}: must close its quotation mark, but the row would run to line {line}; "
+                "put quotes around the whole value and double those within it, or take them out"
+            )
+            continue
         if len(values) > len(columns) and ends_in_text:
             values[len(columns) - 1 :] = [delimiter.join(values[len(columns) - 1 :])]
         if len(values) > len(columns):
@@ -116,8 +133,8 @@ def _header(text: str, delimiter: str) -> tuple[str, ...]:
     return tuple(value.strip() for value in values)
 
 
-def _records(text: str, delimiter: str, width: int) -> list[tuple[int, list[str]]]:
-    """Lines and values without the header, read with quotes unless the quotes are just text.
+def _records(text: str, delimiter: str, width: int) -> list[_Parsed]:
+    """All rows and the header, read with quotes unless the quotes are just text.
 
     A lone quote at the beginning of a sentence swallows the lines up to the next one. Where every
     line alone has the header's width, but rows span lines or a value's quotes end within it, the
@@ -125,19 +142,35 @@ def _records(text: str, delimiter: str, width: int) -> list[tuple[int, list[str]
     """
     plain = _parse(text, delimiter, csv.QUOTE_NONE)
     quoted = _parse(text, delimiter, csv.QUOTE_MINIMAL)
-    fits = plain is not None and all(len(values) == width for _, values in plain)
-    spans_lines = quoted is None or any("\n" in value for _, row in quoted for value in row)
+    fits = plain is not None and all(len(row.values) == width for row in plain)
+    spans_lines = quoted is None or any(row.last > row.first for row in quoted)
     has_loose = any(
-        v.startswith('"') and not v.endswith('"') for _, row in plain or () for v in row
+        v.startswith('"') and not v.endswith('"') for row in plain or () for v in row.values
     )
     is_plain = delimiter == "|" or (fits and (spans_lines or has_loose))
     chosen = plain if is_plain and plain is not None else quoted or plain
-    return [(line, values) for line, values in (chosen or [])[1:]]
+    return chosen or []
 
 
-def _parse(text: str, delimiter: str, quoting: Literal[0, 3]) -> list[tuple[int, list[str]]] | None:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+def _parse(text: str, delimiter: str, quoting: Literal[0, 3]) -> list[_Parsed] | None:
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+    rows, last = [], 0
     try:
-        return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+        for values in reader:
+            first, last = last + 1, reader.line_num
+            if any(value.strip() for value in values):
+                is_torn = last > first and not _is_well_quoted(lines[first - 1 : last], delimiter)
+                rows.append(_Parsed(first, last, values, is_torn))
     except csv.Error:  # a field beyond any limit: quotes that do not close
         return None
+    return rows
+
+
+def _is_well_quoted(lines: list[str], delimiter: str) -> bool:
+    """Whether quotes open where a value begins and close where it ends."""
+    try:
+        list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    return True

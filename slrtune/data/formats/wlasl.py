@@ -10,35 +10,50 @@ preprocess.py leaves them, in any other container, or folders of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slrtune.config.errors import UserError
-from slrtune.data.formats.listing import Listing, load_json
+from slrtune.data.formats.listing import Listing, load_json, refuse
 from slrtune.data.formats.names import gloss_name
+from slrtune.data.formats.values import (
+    BREAKS_FORMAT,
+    explained,
+    number,
+    optional_name,
+    text,
+    whole_number,
+)
 from slrtune.data.manifest import Box, ClipRecord
 
 CLASS_LIST, ALL_INSTANCES = "wlasl_class_list.txt", "WLASL_v0.3.json"
-_BREAKS_FORMAT = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+_Entry = tuple[str, Callable[[], ClipRecord]]
+"""Its place in the file, and what reads it or raises one of `BREAKS_FORMAT`."""
 
 
 def index_wlasl(listing: Listing) -> list[ClipRecord]:
     """One record per annotated instance, in the file's order, whether its video is there or not.
 
     Raises:
-        UserError: the file is not in WLASL's format.
+        UserError: the file is not in WLASL's format; all entries that break it at once.
     """
     content = load_json(listing.file)
-    try:
-        if isinstance(content, list):
-            return list(_instances(content, listing))
-        return list(_subset(content, listing))
-    except _BREAKS_FORMAT as error:
-        raise UserError(
-            f"{listing.file}: must be in the format of WLASL_v0.3.json or nslt_100.json, but "
-            f"an entry breaks it ({type(error).__name__}: {error}); take the original file"
-        ) from error
+    if not isinstance(content, list | dict):
+        refuse(listing.file, [" must be in WLASL's format; take WLASL_v0.3.json or nslt_100.json"])
+    is_whole = isinstance(content, list)
+    records, mistakes = [], []
+    for place, read in _instances(content, listing) if is_whole else _subset(content, listing):
+        try:
+            records.append(read())
+        except BREAKS_FORMAT as error:
+            mistakes.append(
+                f" {place} must be as in {ALL_INSTANCES if is_whole else 'nslt_100.json'}, but "
+                f"breaks its format ({explained(error)}); take the original file"
+            )
+    refuse(listing.file, mistakes)
+    return records
 
 
 def looks_like_wlasl(content: Any) -> bool:
@@ -51,61 +66,90 @@ def looks_like_wlasl(content: Any) -> bool:
     return False
 
 
-def _instances(entries: list[Any], listing: Listing) -> Iterator[ClipRecord]:
-    for number, entry in enumerate(entries):
-        for instance in entry["instances"]:
-            start, end = _window(instance["frame_start"], instance["frame_end"])
-            split = instance["split"]
-            box = _box(instance)
-            yield ClipRecord(
-                gloss=gloss_name(entry["gloss"]),
-                split=split,
-                signer=_signer(instance),
-                label_id=number,
-                start_frame=start,
-                end_frame=end,
-                box=box,
-                box_unit="px" if box else None,
-                **listing.locate(instance["video_id"] + ".mp4", split=split),
+def _instances(entries: list[Any], listing: Listing) -> Iterator[_Entry]:
+    for number_of_class, entry in enumerate(entries):
+        place = f"entry {number_of_class + 1}"
+        try:
+            gloss, instances = gloss_name(text(entry["gloss"], "gloss")), list(entry["instances"])
+        except BREAKS_FORMAT as error:
+            yield place, partial(_raise, error)
+            continue
+        for turn, instance in enumerate(instances, start=1):
+            yield (
+                f"{place} ({gloss}), instance {turn},",
+                partial(_instance, instance, gloss, number_of_class, listing),
             )
 
 
-def _subset(entries: dict[str, Any], listing: Listing) -> Iterator[ClipRecord]:
+def _raise(error: Exception) -> ClipRecord:
+    raise error
+
+
+def _instance(
+    instance: dict[str, Any], gloss: str, number_of_class: int, listing: Listing
+) -> ClipRecord:
+    start, end = _window(instance["frame_start"], instance["frame_end"])
+    split = text(instance["split"], "split")
+    box = _box(instance)
+    return ClipRecord(
+        gloss=gloss,
+        split=split,
+        signer=optional_name(instance.get("signer_id")),
+        label_id=number_of_class,
+        start_frame=start,
+        end_frame=end,
+        box=box,
+        box_unit="px" if box else None,
+        **listing.locate(text(instance["video_id"], "video_id") + ".mp4", split=split),
+    )
+
+
+def _subset(entries: dict[str, Any], listing: Listing) -> Iterator[_Entry]:
     glosses, instances = _load_class_list(listing), _load_instances(listing)
     for video_id, entry in entries.items():
-        number, frame_start, frame_end = entry["action"]
-        start, end = _window(frame_start, frame_end)
         instance = instances.get(video_id, {})
-        box = _box(instance)
-        yield ClipRecord(
-            gloss=glosses[number] if glosses else str(number),
-            split=entry["subset"],
-            signer=_signer(instance),
-            label_id=number,
-            start_frame=start,
-            end_frame=end,
-            box=box,
-            box_unit="px" if box else None,
-            **listing.locate(video_id + ".mp4", split=entry["subset"]),
-        )
+        yield f"video {video_id}", partial(_clip, video_id, entry, instance, glosses, listing)
 
 
-def _window(frame_start: int, frame_end: int) -> tuple[int | None, int | None]:
+def _clip(
+    video_id: str,
+    entry: dict[str, Any],
+    instance: dict[str, Any],
+    glosses: dict[int, str],
+    listing: Listing,
+) -> ClipRecord:
+    label, frame_start, frame_end = entry["action"]
+    label_id = whole_number(label, "the class in action", lowest=0)
+    if glosses and label_id not in glosses:
+        raise ValueError(f"the class in action must be in {CLASS_LIST}, but is {label_id}")
+    split = text(entry["subset"], "subset")
+    start, end = _window(frame_start, frame_end)
+    box = _box(instance)
+    return ClipRecord(
+        gloss=glosses[label_id] if glosses else str(label_id),
+        split=split,
+        signer=optional_name(instance.get("signer_id")),
+        label_id=label_id,
+        start_frame=start,
+        end_frame=end,
+        box=box,
+        box_unit="px" if box else None,
+        **listing.locate(video_id + ".mp4", split=split),
+    )
+
+
+def _window(frame_start: object, frame_end: object) -> tuple[int | None, int | None]:
     """From 1 and inclusive to from 0 and exclusive; None where the video's own end is meant."""
-    return max(frame_start - 1, 0) or None, frame_end if frame_end > 0 else None
+    first, last = whole_number(frame_start, "frame_start"), whole_number(frame_end, "frame_end")
+    return max(first - 1, 0) or None, last if last > 0 else None
 
 
 def _box(instance: dict[str, Any]) -> Box | None:
     sides = instance.get("bbox")
     if sides is None:
         return None
-    left, top, right, bottom = (float(side) for side in sides)
+    left, top, right, bottom = (number(side, "bbox") for side in sides)
     return left, top, right, bottom
-
-
-def _signer(instance: dict[str, Any]) -> str | None:
-    signer = instance.get("signer_id")
-    return None if signer is None else str(signer)
 
 
 def _load_class_list(listing: Listing) -> dict[int, str]:
@@ -132,4 +176,12 @@ def _load_instances(listing: Listing) -> dict[str, Any]:
     if path is None:
         return {}
     entries = load_json(path)
-    return {instance["video_id"]: instance for entry in entries for instance in entry["instances"]}
+    try:
+        return {
+            instance["video_id"]: instance for entry in entries for instance in entry["instances"]
+        }
+    except BREAKS_FORMAT as error:
+        raise UserError(
+            f"{path}: must be WLASL's own list of instances, but breaks its format "
+            f"({explained(error)}); take the original file"
+        ) from error

@@ -29,7 +29,10 @@ def test_one_name_in_two_folders_is_told_apart_by_split_or_nearness_or_not_at_al
     files = VideoFiles(tmp_path)
     assert files.find("1.mp4", "val") == ("dev/1.mp4", "")
     assert files.find("3") == ("3.mp4", "")
-    assert files.find("2") == (None, "several files have this name: x/2.mp4, y/2.mp4")
+    found, reason = files.find("2")
+    assert found is None
+    assert reason.startswith("several files have this name: x/2.mp4, y/2.mp4; write the folder")
+    assert files.find("y/2") == ("y/2.mp4", "")
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:

@@ -82,6 +82,24 @@ def test_a_sentence_may_hold_the_delimiter_without_quotes(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'a,"Hi, you\nb,Well\nc,"x, y"\n',  # too wide
+        'a,"Hi, you\nb,Well\nc,so "x"\n',  # as wide as it should be
+        'a,"Hi\nb,Well, come\nc,d\n',  # to the end of the file
+    ],
+)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_stray_quote_does_not_swallow_rows_silently(
+    tmp_path: Path, rows: str, line_end: str
+) -> None:
+    text = f"uid,text\n0,ok\n{rows}".replace("\n", line_end)
+    (tmp_path / "list.csv").write_bytes(text.encode())
+    with pytest.raises(UserError, match=r"list\.csv:3: must close its quotation mark.*line 5"):
+        index_file(tmp_path / "list.csv")
+
+
 def test_how2sign_seconds_lie_in_the_long_video(tmp_path: Path) -> None:
     touch(tmp_path, "raw_videos/-a-1-rgb_front.mp4", "clips/-a_1-1-rgb_front.mp4")
     file = write_how2sign(tmp_path / "how2sign_realigned_test.csv", "Hello.", "Bye.")
