@@ -36,6 +36,7 @@ from slrtune.data.pack.storage import Folder
 from slrtune.data.resize import resize_short_side
 from slrtune.data.video import decode
 from slrtune.data.window import ClipTooShortError, frame_window
+from slrtune.data.workers import process_context
 from tests.data.videos import write_half_video, write_images, write_video
 
 PARAMETERS = PackParameters(size_px=20, max_frames=8)
@@ -255,10 +256,11 @@ def die_after_a_shard(plan: PackPlan, out: Path) -> None:
 def test_a_killed_pack_goes_on_and_ends_with_the_same_bytes(
     twelve: PackPlan, unbroken: Path, tmp_path: Path
 ) -> None:
-    child = os.fork()
-    if child == 0:
-        die_after_a_shard(twelve, tmp_path)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    # no fork: this process has threads
+    child = process_context().Process(target=die_after_a_shard, args=(twelve, tmp_path))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert Pack.find(tmp_path) is None
     arrows = [path.name for path in tmp_path.rglob("*.arrow")]
     assert arrows == ["00000.arrow"]

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import itertools
-import os
+import multiprocessing
 import resource
-import signal
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -87,20 +87,24 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_no_rubbish(tmp_path: Path):
     assert checkpoints.load_last()["epoch"] == 2
 
 
+def save_for_ever(folder: Path, first_epoch: int, saved_once: Event) -> None:
+    for epoch in itertools.count(first_epoch):
+        store(folder).save_last({**STATE, "epoch": epoch})
+        saved_once.set()
+
+
 def test_a_save_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path):
     checkpoints, newest = saved_twice(tmp_path), 2
+    context = multiprocessing.get_context("forkserver")  # this process has threads
+    context.set_forkserver_preload([__name__])
     for delay_ms in range(1, 21):
-        saved_once, tell_parent = os.pipe()
-        child = os.fork()
-        if child == 0:
-            for epoch in itertools.count(newest + 1):
-                checkpoints.save_last({**STATE, "epoch": epoch})
-                os.write(tell_parent, b".")
-        os.read(saved_once, 1)  # however slow the machine is: the kill hits a later save
+        saved_once = context.Event()
+        child = context.Process(target=save_for_ever, args=(tmp_path, newest + 1, saved_once))
+        child.start()
+        saved_once.wait()  # however slow the machine is: the kill hits a later save
         time.sleep(delay_ms / 1000)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(saved_once), os.close(tell_parent)
+        child.kill()
+        child.join()
         before, newest = newest, checkpoints.load_last()["epoch"]
         assert newest > before
     assert not (tmp_path / "last.pt.corrupt").exists()
