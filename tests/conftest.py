@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ class RayTestsTogether(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = self.config.rootpath / nodeid.partition("::")[0]
-        return "ray" if "pytest.mark.ray" in file.read_text(encoding="utf-8") else nodeid
+        return "ray" if _has_ray_tests(file) else nodeid
+
+
+@cache
+def _has_ray_tests(file: Path) -> bool:
+    return "pytest.mark.ray" in file.read_text(encoding="utf-8")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RayTestsTogether:

@@ -9,11 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 BYTES_PER_GIB = 2**30
+
+
+@contextmanager
+def locked(lock_file: Path) -> Iterator[None]:
+    """One process at a time, of all that share the disk."""
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
+        yield
 
 
 def use(entry: Path) -> TextIO | None:

@@ -12,11 +12,9 @@ Shapes: T' packed frames of a clip, T frames of a sample, F features.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,7 +28,7 @@ from torch.utils.data import Dataset
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.dataset import ClipPlace, Sample, sample_stream, training_frames
-from slrtune.data.disk_bound import BYTES_PER_GIB, make_room, use
+from slrtune.data.disk_bound import BYTES_PER_GIB, locked, make_room, use
 from slrtune.data.sampling import uniform
 from slrtune.data.sharding import Key
 
@@ -76,7 +74,7 @@ class FeatureStore:
             lock = use(path)
             if lock is not None:
                 return FeatureFile(path, lock)
-            with _locked(self._folder / ".lock"):
+            with locked(self._folder / ".lock"):
                 if path.exists():
                     continue
                 self._make_room(num_bytes)
@@ -98,13 +96,6 @@ class FeatureStore:
                 f"{in_use}; raise it, lower data.pack_max_frames, or set "
                 "training.cache_features to false"
             )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
-        yield
 
 
 def feature_file_bytes(num_frames: Iterable[int], bytes_per_frame: int) -> int:

@@ -74,6 +74,13 @@ class ClipRecord:
         """Whether the clip was decoded and can be trained on."""
         return self.status == OK
 
+    def box_px(self, width: int, height: int) -> Box | None:
+        """The signer's box in pixels of a picture of that size."""
+        if self.box is None or self.box_unit == "px":
+            return self.box
+        left, top, right, bottom = self.box
+        return left * width, top * height, right * width, bottom * height
+
     def frame_window(self, fps: float | None) -> tuple[int | None, int | None]:
         """Start and end frame (end exclusive), seconds counted in frames of ``fps``: an estimate
         where the frame rate varies, see `window.clip_window` for the frames that are used.

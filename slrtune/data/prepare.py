@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.coverage import Coverage
 from slrtune.data.dataset import ClipDataset, ClipPlace
-from slrtune.data.disk_bound import BYTES_PER_GIB, make_room, use
+from slrtune.data.disk_bound import BYTES_PER_GIB, locked, make_room, use
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.pack.build import Engine, OnPacked, PackPlan, build_pack, by_processes
@@ -275,8 +274,7 @@ def _locked(folder: Folder) -> Iterator[None]:
         yield
         return
     folder.local.mkdir(parents=True, exist_ok=True)
-    with (folder.local / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
+    with locked(folder.local / ".lock"):
         yield
 
 
@@ -285,8 +283,7 @@ def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
     if folder.is_dir():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(folder.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder.with_name(folder.name + ".lock")):
         if folder.is_dir():
             return
         # may be what a killed process left: rendering goes on there

@@ -11,7 +11,7 @@ from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.contact_sheet import Cell, write_contact_sheet
 from slrtune.data.index import index_clips
-from slrtune.data.manifest import FOUND, OK, Box, ClipRecord
+from slrtune.data.manifest import FOUND, OK, ClipRecord
 from slrtune.data.prepare import Progress, source_root
 from slrtune.data.sampling import uniform
 from slrtune.data.video import VideoError, decode, probe, timeline_of
@@ -93,16 +93,9 @@ def _cell(root: Path, record: ClipRecord, num_frames: int) -> Cell:
     return Cell(
         label=_label(record),
         frames=decode(path, shown),
-        box=_box_px(record, info.width, info.height),
+        box=record.box_px(info.width, info.height),
         num_frames=info.num_frames,
         window=(first, last),
         sampled=tuple(sampled.tolist()),
         shown=tuple(shown),
     )
-
-
-def _box_px(record: ClipRecord, width: int, height: int) -> Box | None:
-    if record.box is None or record.box_unit == "px":
-        return record.box
-    left, top, right, bottom = record.box
-    return left * width, top * height, right * width, bottom * height

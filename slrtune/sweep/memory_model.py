@@ -42,7 +42,7 @@ class MemoryModel:
         needed_gib: Sequence[float],
     ) -> None:
         self._space = space
-        self._points = np.array([self._features(params) for params in configurations])
+        self._points = np.array([features_of(self._space, params) for params in configurations])
         targets = np.log(np.maximum(np.array(needed_gib), 1e-9))
         self._mean, self._scale = float(targets.mean()), float(targets.std()) or 1.0
         targets = (targets - self._mean) / self._scale
@@ -53,7 +53,7 @@ class MemoryModel:
     def probability_within(self, budget_gib: float, params: Mapping[str, Any]) -> float:
         """How likely a configuration keeps to the budget."""
         linear, length, noise = self._setting
-        point = np.array([self._features(params)])
+        point = np.array([features_of(self._space, params)])
         kernel = _kernel(point, self._points, linear, length)
         mean = float((kernel @ self._weights).item())
         explained = np.linalg.solve(self._cholesky, kernel.T)
@@ -71,9 +71,6 @@ class MemoryModel:
         weights: Array = np.linalg.solve(cholesky.T, np.linalg.solve(cholesky, targets))
         likelihood = -0.5 * float(targets @ weights) - float(np.log(np.diag(cholesky)).sum())
         return likelihood, cholesky, weights
-
-    def _features(self, params: Mapping[str, Any]) -> list[float]:
-        return features_of(self._space, params)
 
 
 def _kernel(a: Array, b: Array, linear: float, length: float) -> Array:

@@ -6,9 +6,11 @@ the file's name.
 
 from __future__ import annotations
 
+from functools import partial
+
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import gloss_name, split_of_file
-from slrtune.data.formats.table import Table, read_table
+from slrtune.data.formats.table import Row, Table, read_table, records_of
 from slrtune.data.manifest import ClipRecord
 
 
@@ -22,18 +24,21 @@ def index_asl_citizen(listing: Listing) -> list[ClipRecord]:
     if not looks_like_asl_citizen(table):
         refuse(listing.file, ["1: must have the columns Participant ID, Video file, Gloss"])
     split = split_of_file(listing.file)
-    records, mistakes = [], []
-    for row in table.rows:
-        video, gloss = row.get("video_file"), gloss_name(row.get("gloss"))
-        if not video or not gloss:
-            mistakes.append(f"{row.line}: Video file and Gloss must not be empty; complete the row")
-            continue
-        place = listing.locate(video, split=split)
-        records.append(ClipRecord(gloss=gloss, split=split, signer=row.get("participant_id") or None, **place))  # fmt: skip  # noqa: E501
-    refuse(listing.file, mistakes)
-    return records
+    return records_of(listing.file, table, partial(_record, split=split, listing=listing))
 
 
 def looks_like_asl_citizen(table: Table) -> bool:
     """Whether a header is ASL Citizen's."""
     return table.has("participant_id", "video_file", "gloss")
+
+
+def _record(row: Row, split: str, listing: Listing) -> ClipRecord:
+    video, gloss = row.get("video_file"), gloss_name(row.get("gloss"))
+    if not video or not gloss:
+        raise ValueError("Video file and Gloss must not be empty; complete the row")
+    return ClipRecord(
+        gloss=gloss,
+        split=split,
+        signer=row.get("participant_id") or None,
+        **listing.locate(video, split=split),
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 
 from slrtune.config.errors import UserError
-from slrtune.data.formats.listing import Listing, refuse
-from slrtune.data.formats.names import gloss_name, is_split_name, split_of_file
-from slrtune.data.formats.table import Row, Table, column_key, read_header, read_table
+from slrtune.data.formats.listing import Listing
+from slrtune.data.formats.names import gloss_name, split_of_path
+from slrtune.data.formats.table import Row, Table, column_key, read_header, read_table, records_of
 from slrtune.data.formats.values import number, whole_number
 from slrtune.data.manifest import Box, ClipRecord
 
@@ -50,14 +51,7 @@ def index_csv(listing: Listing) -> list[ClipRecord]:
     """
     table = read_table(listing.file)
     columns = _columns(listing, table)
-    records, mistakes = [], []
-    for row in table.rows:
-        try:
-            records.append(_record(listing, columns, row))
-        except ValueError as error:
-            mistakes.append(f"{row.line}: {error}")
-    refuse(listing.file, mistakes)
-    return records
+    return records_of(listing.file, table, partial(_record, listing, columns))
 
 
 def looks_like_csv(columns: tuple[str, ...]) -> bool:
@@ -120,7 +114,7 @@ def _record(listing: Listing, columns: dict[str, str], row: Row) -> ClipRecord:
     # "0001" is a number of the list of classes, "C-17" only another name of the class
     is_mapped = "label_id" in listing.columns
     label_id = value("label_id") if is_mapped or value("label_id").isdecimal() else ""
-    split = value("split") or _split_of(path, listing)
+    split = value("split") or split_of_path(path, listing.file)
 
     def whole(name: str) -> int | None:
         return whole_number(value(name), name) if value(name) else None
@@ -146,11 +140,6 @@ def _record(listing: Listing, columns: dict[str, str], row: Row) -> ClipRecord:
         keypoints=value("keypoints") or None,
         **listing.locate(path, split=split),
     )
-
-
-def _split_of(path: str, listing: Listing) -> str:
-    first_folder = PurePosixPath(path.replace("\\", "/")).parts[0]
-    return first_folder if is_split_name(first_folder) else split_of_file(listing.file)
 
 
 def _box(sides: dict[str, str]) -> Box | None:

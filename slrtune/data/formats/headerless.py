@@ -8,11 +8,12 @@ where its first row names a video.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 
 from slrtune.data.formats.listing import Listing, refuse
-from slrtune.data.formats.names import gloss_name, is_split_name, split_of_file
-from slrtune.data.formats.table import Row, Table, read_table
+from slrtune.data.formats.names import gloss_name, split_of_path
+from slrtune.data.formats.table import Row, Table, read_table, records_of
 from slrtune.data.formats.values import whole_number
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.video import VIDEO_SUFFIXES
@@ -29,14 +30,7 @@ def index_headerless(listing: Listing) -> list[ClipRecord]:
     table = read_table(listing.file, columns=("path", "label"))
     if not table.rows or not _is_clip(table.rows[0].get("path")):
         refuse(listing.file, ["1: must be a clip and its label, such as signer0_sample1,41"])
-    records, mistakes = [], []
-    for row in table.rows:
-        try:
-            records.append(_record(row, listing))
-        except ValueError as error:
-            mistakes.append(f"{row.line}: {error}")
-    refuse(listing.file, mistakes)
-    return records
+    return records_of(listing.file, table, partial(_record, listing=listing))
 
 
 def looks_headerless(table: Table) -> bool:
@@ -52,8 +46,7 @@ def _record(row: Row, listing: Listing) -> ClipRecord:
     path, label = row.get("path"), gloss_name(row.get("label"))
     if not path or not label:
         raise ValueError("clip and label must not be empty; complete the row")
-    first_folder = PurePosixPath(path.replace("\\", "/")).parts[0]
-    split = first_folder if is_split_name(first_folder) else split_of_file(listing.file)
+    split = split_of_path(path, listing.file)
     autsl = _AUTSL.fullmatch(path)
     names = (f"{path}_color.mp4", path) if autsl and "_color" not in path else (path,)
     return ClipRecord(

@@ -9,10 +9,11 @@ file's name.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import split_of_file
-from slrtune.data.formats.table import Row, Table, read_table
+from slrtune.data.formats.table import Row, Table, read_table, records_of
 from slrtune.data.formats.values import number
 from slrtune.data.manifest import FOUND, ClipRecord
 
@@ -27,14 +28,8 @@ def index_how2sign(listing: Listing) -> list[ClipRecord]:
     if not looks_like_how2sign(table):
         refuse(listing.file, ["1: must have the columns VIDEO_NAME, SENTENCE_NAME, SENTENCE"])
     split = split_of_file(listing.file)
-    records, mistakes = [], []
-    for row in table.rows:
-        try:
-            records.append(_record(row, split, listing))
-        except ValueError as error:
-            mistakes.append(f"{row.line}: {error}; take the original row")
-    refuse(listing.file, mistakes)
-    return records
+    read = partial(_record, split=split, listing=listing)
+    return records_of(listing.file, table, read, "; take the original row")
 
 
 def looks_like_how2sign(table: Table) -> bool:

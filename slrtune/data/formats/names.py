@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 SPLIT_NAMES = frozenset({"train", "val", "validation", "valid", "dev", "test"})
 UNSPLIT = "train"
@@ -20,6 +20,12 @@ def gloss_name(label: str) -> str:
 def is_split_name(name: str) -> bool:
     """Whether a folder or a part of a file's name says a split, in any spelling: `Train`."""
     return name.lower() in SPLIT_NAMES
+
+
+def split_of_path(path: str, file: Path) -> str:
+    """The first folder of a listed path where it is named as a split, else the file's."""
+    first_folder = PurePosixPath(path.replace("\\", "/")).parts[0]
+    return first_folder if is_split_name(first_folder) else split_of_file(file)
 
 
 def split_of_file(file: Path) -> str:

@@ -8,9 +8,11 @@ images, `features/fullFrame-210x260px/<split>/<name>/`, or videos called by thei
 
 from __future__ import annotations
 
+from functools import partial
+
 from slrtune.data.formats.listing import Listing, refuse
 from slrtune.data.formats.names import gloss_name, split_of_file
-from slrtune.data.formats.table import Row, Table, read_table
+from slrtune.data.formats.table import Row, Table, read_table, records_of
 from slrtune.data.formats.values import whole_number
 from slrtune.data.manifest import FOUND, ClipRecord
 
@@ -25,14 +27,8 @@ def index_phoenix(listing: Listing) -> list[ClipRecord]:
     if not looks_like_phoenix(table):
         refuse(listing.file, ["1: must have PHOENIX's columns name|video|…|speaker|orth"])
     split = split_of_file(listing.file)
-    records, mistakes = [], []
-    for row in table.rows:
-        try:
-            records.append(_record(row, split, listing))
-        except ValueError as error:
-            mistakes.append(f"{row.line}: {error}; take the original row")
-    refuse(listing.file, mistakes)
-    return records
+    read = partial(_record, split=split, listing=listing)
+    return records_of(listing.file, table, read, "; take the original row")
 
 
 def looks_like_phoenix(table: Table) -> bool:

@@ -6,12 +6,14 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from slrtune.config.errors import UserError
 from slrtune.data.formats.listing import refuse
+from slrtune.data.manifest import ClipRecord
 
 _DELIMITERS = ("|", "\t", ";", ",")
 
@@ -100,6 +102,28 @@ def read_table(file: Path, *, ends_in_text: bool = False, columns: tuple[str, ..
         rows.append(Row(line, {key: v.strip() for key, v in zip(keys, values, strict=False)}))
     refuse(file, mistakes)
     return Table(columns, tuple(rows))
+
+
+def records_of(
+    file: Path, table: Table, read: Callable[[Row], ClipRecord], cure: str = ""
+) -> list[ClipRecord]:
+    """One record per row.
+
+    Args:
+        read: raises ValueError for a row that cannot be read.
+        cure: added to what it says.
+
+    Raises:
+        UserError: rows cannot be read; all of them at once.
+    """
+    records, mistakes = [], []
+    for row in table.rows:
+        try:
+            records.append(read(row))
+        except ValueError as error:
+            mistakes.append(f"{row.line}: {error}{cure}")
+    refuse(file, mistakes)
+    return records
 
 
 def _text(file: Path) -> str:

@@ -88,20 +88,10 @@ def _raise(error: Exception) -> ClipRecord:
 def _instance(
     instance: dict[str, Any], gloss: str, number_of_class: int, listing: Listing
 ) -> ClipRecord:
-    start, end = _window(instance["frame_start"], instance["frame_end"])
+    window = _window(instance["frame_start"], instance["frame_end"])
     split = text(instance["split"], "split")
-    box = _box(instance)
-    return ClipRecord(
-        gloss=gloss,
-        split=split,
-        signer=optional_name(instance.get("signer_id")),
-        label_id=number_of_class,
-        start_frame=start,
-        end_frame=end,
-        box=box,
-        box_unit="px" if box else None,
-        **listing.locate(text(instance["video_id"], "video_id") + ".mp4", split=split),
-    )
+    video_id = text(instance["video_id"], "video_id")
+    return _record(video_id, split, gloss, number_of_class, window, instance, listing)
 
 
 def _subset(entries: dict[str, Any], listing: Listing) -> Iterator[_Entry]:
@@ -123,15 +113,29 @@ def _clip(
     if glosses and label_id not in glosses:
         raise ValueError(f"the class in action must be in {CLASS_LIST}, but is {label_id}")
     split = text(entry["subset"], "subset")
-    start, end = _window(frame_start, frame_end)
+    gloss = glosses[label_id] if glosses else str(label_id)
+    window = _window(frame_start, frame_end)
+    return _record(video_id, split, gloss, label_id, window, instance, listing)
+
+
+def _record(
+    video_id: str,
+    split: str,
+    gloss: str,
+    label_id: int,
+    window: tuple[int | None, int | None],
+    instance: dict[str, Any],
+    listing: Listing,
+) -> ClipRecord:
+    """Args: instance: signer and box of the video, as far as they are known."""
     box = _box(instance)
     return ClipRecord(
-        gloss=glosses[label_id] if glosses else str(label_id),
+        gloss=gloss,
         split=split,
         signer=optional_name(instance.get("signer_id")),
         label_id=label_id,
-        start_frame=start,
-        end_frame=end,
+        start_frame=window[0],
+        end_frame=window[1],
         box=box,
         box_unit="px" if box else None,
         **listing.locate(video_id + ".mp4", split=split),

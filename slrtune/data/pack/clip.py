@@ -101,11 +101,10 @@ def signer_crop(
     Args:
         margin: room on each side, as a share of the box's longer side.
     """
-    if record.box is None:
+    box = record.box_px(width, height)
+    if box is None:
         return 0, 0, width, height
-    scale_x, scale_y = (width, height) if record.box_unit == "fraction" else (1, 1)
-    left, right = (x * scale_x for x in record.box[0::2])
-    top, bottom = (y * scale_y for y in record.box[1::2])
+    left, top, right, bottom = box
     is_of_another_size = right > _SIZE_TOLERANCE * width or bottom > _SIZE_TOLERANCE * height
     if is_of_another_size or right - left < 1 or bottom - top < 1:
         return 0, 0, width, height

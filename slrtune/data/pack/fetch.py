@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from slrtune.config.errors import UserError
+from slrtune.data.disk_bound import locked
 from slrtune.data.pack.reader import MANIFEST_FILE, PACK_FILE, PackFacts
 from slrtune.data.pack.storage import Folder
 
@@ -30,8 +30,7 @@ def fetch_pack(
         return None
     target = cache_dir / f"fetched-{facts.key}"
     (target / facts.key).mkdir(parents=True, exist_ok=True)
-    with (target / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(target / ".lock"):
         if PackFacts.find(Folder(target)) == facts:
             return target
         wanted = {shard.file: shard.sha256 for shard in facts.shards}
