@@ -284,17 +284,6 @@ class Deadly(ClipRecord):
         return super().__getattribute__(name)
 
 
-def test_a_clip_that_kills_its_decoder_costs_that_clip_alone(tmp_path: Path) -> None:
-    for number in range(6):
-        write_video(tmp_path / f"{number}.mp4", 5 + number)
-    records = [ClipRecord(f"{number}.mp4", "x", "train") for number in range(6)]
-    records[2] = Deadly("2.mp4", "x", "train")
-    outcome, reader = build(plan(tmp_path, *records), tmp_path / "out", by_processes(1))
-    assert [record.status for record in outcome] == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
-    assert outcome[2].reason == "decoder crashed"
-    assert len(reader) == 5
-
-
 class Endless(ClipRecord):
     """Holds the process that decodes it for ever, as a decoder that hangs does."""
 
@@ -304,15 +293,23 @@ class Endless(ClipRecord):
         return super().__getattribute__(name)
 
 
-def test_a_clip_that_hangs_its_decoder_costs_that_clip_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("harm", "engine", "reason"),
+    [
+        (Deadly, by_processes(1), "decoder crashed"),
+        (Endless, by_processes(1, max_clip_s=3), "decoder took longer than 3 s"),
+    ],
+)
+def test_a_clip_that_kills_or_hangs_its_decoder_costs_that_clip_alone(
+    tmp_path: Path, harm: type[ClipRecord], engine: Engine, reason: str
+) -> None:
     for number in range(6):
         write_video(tmp_path / f"{number}.mp4", 5 + number)
     records = [ClipRecord(f"{number}.mp4", "x", "train") for number in range(6)]
-    records[2] = Endless("2.mp4", "x", "train")
-    engine = by_processes(1, max_clip_s=3)
+    records[2] = harm("2.mp4", "x", "train")
     outcome, reader = build(plan(tmp_path, *records), tmp_path / "out", engine)
     assert [record.status for record in outcome] == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
-    assert outcome[2].reason == "decoder took longer than 3 s"
+    assert outcome[2].reason == reason
     assert len(reader) == 5
 
 
