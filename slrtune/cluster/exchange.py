@@ -175,7 +175,7 @@ class Exchange:
         assert group.current is not None
         return group.current.task
 
-    async def report(self, group_id: int, life: str, metrics: dict[str, float]) -> bool:
+    async def report(self, group_id: int, life: str, metrics: dict[str, Any]) -> bool:
         """An epoch's metrics; answers whether to go on.
 
         A restarted trial repeats its last epoch, because its report may have been lost: an epoch

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from slrtune.cluster.exchange import Task
+from slrtune.cluster.whereabouts import whereabouts
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.validate import experiment_from_dict
@@ -73,16 +74,19 @@ class _Post:
         self._exchange, self._rank = exchange, rank
         # A name that the ranks of this life of the group share, and no other life.
         self._sender = (group_id, distributed.from_rank_zero(_new_name))
+        self._whereabouts: dict[str, Any] = {}
         ray.get(exchange.join.remote(*self._sender, rank, os.getpid()))
 
     def take(self, previous: str | None) -> Task | None:
         """The next task; None when there is no more."""
         task: Task | None = ray.get(self._exchange.take.remote(*self._sender, self._rank, previous))
+        self._whereabouts = whereabouts()  # from now on it works on this task
         return task
 
     def report(self, metrics: dict[str, float]) -> bool:
         """Send an epoch; whether to go on."""
-        return bool(ray.get(self._exchange.report.remote(*self._sender, metrics)))
+        told = {**metrics, **self._whereabouts}
+        return bool(ray.get(self._exchange.report.remote(*self._sender, told)))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """The task is done."""
@@ -90,7 +94,8 @@ class _Post:
 
     def fail(self, error: BaseException) -> None:
         """The task failed."""
-        ray.get(self._exchange.fail.remote(*self._sender, describe_error(error)))
+        told = {**describe_error(error), "whereabouts": self._whereabouts}
+        ray.get(self._exchange.fail.remote(*self._sender, told))
 
 
 def _run(task: Task, post: _Post, world_size: int) -> None:

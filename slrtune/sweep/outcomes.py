@@ -25,7 +25,7 @@ _KEPT = (
     "epoch", "max_epochs", OBJECTIVE, "best_val_top5", "best_val_loss", MEMORY, "peak_reserved_gib",
     "predicted_memory_gib", PREDICTED_NEED, INFERENCE_MEMORY, "micro_batch_size", "clips_per_s",
     "data_wait_share", "total_s", "num_parameters", "train_coverage", "val_coverage",
-    "outcome", "error",
+    "node", "started_at", "outcome", "error",
 )  # fmt: skip
 
 

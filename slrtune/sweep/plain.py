@@ -14,6 +14,7 @@ import ray.train
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.whereabouts import whereabouts
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import read_json, write_json
 from slrtune.config.search_space import SearchSpace
@@ -77,7 +78,11 @@ def _train_once(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["num_threads"])
     experiment = experiment_from_dict(config["experiment"], f"trial {config['number']}")
     folder = Path(config["folder"])
-    last = {"number": config["number"], "max_epochs": experiment.training.max_epochs}
+    last = {
+        "number": config["number"],
+        "max_epochs": experiment.training.max_epochs,
+        **whereabouts(),
+    }
 
     def report(metrics: dict[str, float]) -> bool:
         last.update(metrics)

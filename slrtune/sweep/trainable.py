@@ -96,6 +96,7 @@ class WarmTrial(tune.Trainable):
         (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")
         first_line = error["message"].splitlines()[0]
         figures = {"error": f"{error['error_type']}: {first_line}", "outcome": "error"}
+        figures |= error.get("whereabouts", {})  # one that never reached a worker has none
         if error["is_out_of_memory"]:
             figures["outcome"] = "oom"
             if error["peak_gib"] is not None:
