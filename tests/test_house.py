@@ -13,9 +13,10 @@ import slrtune
 _PACKAGE = Path(slrtune.__file__).parent
 # Ground floor last. A floor may import itself and what stands below it.
 _FLOORS = (
-    "cli", "report", "deploy", "sweep", "cluster", "memory", "training", "models", "data", "config",
+    "cli", "report", "deploy", "sweep", "cluster", "memory", "training",
+    "text", "models", "data", "config",
 )  # fmt: skip
-_STRANGERS = {("models", "data")}
+_STRANGERS = {("models", "data"), ("text", "models"), ("text", "data")}
 _DOORS = {
     "ray": ("sweep/", "cluster/", "data/pack/on_ray.py"),
     "optuna": ("sweep/", "report/"),
@@ -23,6 +24,11 @@ _DOORS = {
     "typer": ("cli/",),
     "decord": ("data/decoders.py",),
     "matplotlib": ("deploy/confusion_figure.py", "report/"),
+    "tokenizers": ("text/tokenizer.py",),
+    "sentencepiece": ("text/tokenizer.py",),
+    "sacrebleu": ("text/metrics.py",),
+    "jiwer": ("text/metrics.py",),
+    "rapidfuzz": ("text/metrics.py",),
     "av": ("data/video_file.py", "data/synth/"),
 }
 
@@ -72,6 +78,7 @@ def test_each_heavy_dependency_has_its_door() -> None:
 def test_deploy_training_models_and_data_import_without_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None; sys.modules['optuna'] = None\n"
+        "import slrtune.text.tokenizer, slrtune.text.metrics\n"
         "import slrtune.training.trial, slrtune.models, slrtune.data.prepare, slrtune.memory\n"
         "import slrtune.deploy.evaluate, slrtune.deploy.evaluation_files"
     )

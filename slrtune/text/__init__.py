@@ -1,0 +1,1 @@
+"""Text for translation: tokenizers, decoding, metrics. Without Ray."""
