@@ -52,7 +52,6 @@ from benchmarks.surrogate import (
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import ASHAConfig, SweepConfig
 from slrtune.sweep.constraints import MemoryBudget
-from slrtune.sweep.outcomes import OBJECTIVE
 from slrtune.sweep.runner import make_scheduler
 from slrtune.sweep.searcher import TruthfulSearch
 
@@ -60,9 +59,15 @@ from slrtune.sweep.searcher import TruthfulSearch
 def run_plain(space: SearchSpace, sweep: SweepConfig, num_trials: int, start_s: float) -> Sweep:
     """Ray's own searcher with its default sampler, as a user writes it."""
     sampler = optuna.samplers.TPESampler(seed=sweep.seed)
-    searcher = OptunaSearch(space=space.suggest, metric=OBJECTIVE, mode="max", sampler=sampler)
+    searcher = OptunaSearch(
+        space=space.suggest, metric="best_val_top1", mode="max", sampler=sampler
+    )
     done = simulate(
-        searcher, make_scheduler(sweep, MAX_EPOCHS), lambda config: config, num_trials, start_s
+        searcher,
+        make_scheduler(sweep, space.base.objective, MAX_EPOCHS),
+        lambda config: config,
+        num_trials,
+        start_s,
     )
     needed_gib = [trial.truth.memory_gib for trial in done.trials]
     done.num_suggestions = len(needed_gib)
@@ -81,7 +86,7 @@ def run_ours(
     with tempfile.TemporaryDirectory() as folder:
         budget = MemoryBudget(GPU_GIB, SurrogatePredictor(space))
         searcher = TruthfulSearch(space, sweep, Path(folder), budget)
-        scheduler = make_scheduler(sweep, MAX_EPOCHS)
+        scheduler = make_scheduler(sweep, space.base.objective, MAX_EPOCHS)
         done = simulate(
             searcher, scheduler, lambda config: config["params"], num_trials, start_s, max_launch_s
         )

@@ -13,7 +13,6 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from benchmarks.surrogate import GPU_GIB, MAX_EPOCHS, Truth, truth_of
-from slrtune.sweep.outcomes import OBJECTIVE
 from slrtune.sweep.searcher import TruthfulSearch
 
 NUM_CONCURRENT = 4
@@ -121,7 +120,7 @@ def simulate(
         trial.best = accuracy
         result = {
             "training_iteration": epoch, "epoch": epoch, "max_epochs": MAX_EPOCHS,
-            OBJECTIVE: accuracy, "peak_memory_gib": trial.truth.memory_gib,
+            "best_val_top1": accuracy, "peak_memory_gib": trial.truth.memory_gib,
         }  # fmt: skip
         is_last = epoch == MAX_EPOCHS
         decision = scheduler.on_trial_result(None, stand_in, result)

@@ -100,7 +100,7 @@ def measure(root: Path, num_trials: int, *, isolate_trials: bool) -> list[float]
     share = share_cluster(cluster_nodes(), base.resources, 1)
     plan = SweepPlan(SearchSpace("overhead", base, (parameter,)), folder, share, isolate_trials)
     watcher = EndTimes()
-    run_sweep(plan, SweepBoard("overhead", num_trials, 1), (watcher,))
+    run_sweep(plan, SweepBoard("overhead", num_trials, 1, plan.space.base.objective), (watcher,))
     overheads_s = watcher.overheads_s()
     if len(overheads_s) != num_trials:
         raise RuntimeError(f"{len(overheads_s)} of {num_trials} trials ended; see {folder}")

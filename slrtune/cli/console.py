@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from slrtune.config.objective import metric_label
 from slrtune.sweep.board import SweepBoard, TrialRow
 
 # A log or a pipe has no width of its own: tables keep a row on a line.
@@ -191,7 +192,7 @@ def _headline(board: SweepBoard) -> Text:
     if board.time_left_s is not None:
         parts.append(f"about {duration(board.time_left_s)} left")
     if best is not None:
-        parts.append(f"best {best.metrics['best_val_top1']:.1%} (trial {best.number})")
+        parts.append(f"best {best.objective.text(best.best_value)} (trial {best.number})")
     if board.activity:
         parts.append(board.activity)
     return Text(" · ".join(parts), style="bold")
@@ -201,7 +202,8 @@ def _trial_table(board: SweepBoard) -> Table:
     drawn = Table(box=SIMPLE_HEAD)
     for name in ("trial", "state"):
         drawn.add_column(name)
-    for name in ("epoch", "val top-1", "best", "peak GiB", "time left"):
+    objective = board.objective
+    for name in ("epoch", metric_label(objective.metric), "best", "peak GiB", "time left"):
         drawn.add_column(name, justify="right")
     drawn.add_column("parameters", overflow="fold")
     rows = sorted(board.rows.values(), key=lambda row: (row.state != "running", -row.number))
@@ -212,8 +214,8 @@ def _trial_table(board: SweepBoard) -> Table:
             str(row.number),
             Text(row.state, style=_STATE_STYLE[row.state]),
             f"{row.epoch}/{row.max_epochs}" if row.max_epochs else "–",
-            percent(metrics.get("val_top1")),
-            percent(metrics.get("best_val_top1")),
+            objective.text(metrics.get(objective.metric)),
+            objective.text(row.best_value),
             peak_memory(row),
             duration(left_s) if left_s is not None else "",
             escape(params_text(row.params)),
@@ -226,8 +228,9 @@ def _trial_table(board: SweepBoard) -> Table:
 def _ending(row: TrialRow) -> str:
     if "error" in row.metrics:
         return f": {row.metrics['error']}"
-    if "best_val_top1" in row.metrics:
-        return f" after epoch {row.epoch}: best val top-1 {percent(row.metrics['best_val_top1'])}"
+    if row.best_value is not None:
+        best = row.objective.text(row.best_value)
+        return f" after epoch {row.epoch}: best {row.objective.label} {best}"
     return ""
 
 

@@ -83,7 +83,13 @@ def _plan(
 def _run_on_ray(plan: SweepPlan) -> tuple[SweepBoard, bool]:
     """The board at the end, and whether all trials ended by themselves."""
     folder, budget_gib = plan.folder, plan.budget.budget_gib
-    board = SweepBoard(folder.name, plan.sweep.max_trials, plan.share.num_concurrent, budget_gib)
+    board = SweepBoard(
+        folder.name,
+        plan.sweep.max_trials,
+        plan.share.num_concurrent,
+        plan.space.base.objective,
+        budget_gib,
+    )
     tensorboard = TensorBoardWatcher(folder / TENSORBOARD_FOLDER, plan.space)
     with library_logs_to(folder / "sweep.log"), LiveSweep(board) as live:
         try:

@@ -14,15 +14,13 @@ from slrtune.cli.console import (
     say,
     table,
 )  # fmt: skip
+from slrtune.config.objective import metric_label, metric_text
 from slrtune.sweep.board import SweepBoard, TrialRow, is_ranked
 from slrtune.sweep.front import best_of_models, best_within, pareto_front
 from slrtune.sweep.results import SweepResults
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER
 
-_COLUMNS = (
-    "rank", "trial", "outcome", "epochs", "best val top-1", "top-5", "peak GiB", "clips/s",
-    "data wait", "train time", "parameters",
-)  # fmt: skip
+_COLUMNS = ("peak GiB", "clips/s", "data wait", "train time", "parameters")
 
 
 def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int = 20) -> None:
@@ -36,7 +34,7 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
         say(f"No trial reported an accuracy{within}: see sweep.log in the sweep's folder", "red")
         return
     say(
-        f"Best: trial {best.number}, validation top-1 {percent(best.metrics['best_val_top1'])}"
+        f"Best: trial {best.number}, {best.objective.label} {best.objective.text(best.best_value)}"
         f"{_coverage(best)}, "
         f"peak memory {peak_memory(best, 3)} GiB, {params_text(best.params)}",
         style="bold green",
@@ -99,28 +97,33 @@ def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None
 def print_memory_tables(results: SweepResults) -> None:
     """The best of each model and for each GPU size, and the front where it was searched."""
     rows = [
-        (name, percent(row.metrics["best_val_top1"]), *_memory_cells(row), str(row.number))
+        (name, row.objective.text(row.best_value), *_memory_cells(row), str(row.number))
         for name, row in best_of_models(results).items()
     ]
     if not rows:
         return
-    columns = ("model", "accuracy", "train GiB", "inference GiB", "time", "trial")
+    best_name = f"best {results.base.objective.label}"
+    columns = ("model", best_name, "train GiB", "inference GiB", "time", "trial")
     table("Best of each model (measured)", columns, rows)
     by_size = best_within(results.rows)
     sizes = [
         (f"{size_gib} GiB", *_front_cells(row)) if row else (f"{size_gib} GiB", *["–"] * 4)
         for size_gib, row in by_size.items()
     ]
-    sized = ("best val top-1", "peak GiB", "trial", "parameters")
+    sized = (best_name, "peak GiB", "trial", "parameters")
     table("Best for each GPU size (by measured training peak)", ("GPU", *sized), sizes)
     if results.base.sweep.objective == "pareto":
         front = [_front_cells(row) for row in pareto_front(results.rows)]
-        table("Pareto front: accuracy against training memory", sized, front)
+        table(f"Pareto front: {results.base.objective.label} against training memory", sized, front)
 
 
 def _front_cells(row: TrialRow) -> tuple[str, ...]:
-    accuracy = percent(row.metrics["best_val_top1"])
-    return accuracy, peak_memory(row, 3), str(row.number), params_text(row.params)
+    return (
+        row.objective.text(row.best_value),
+        peak_memory(row, 3),
+        str(row.number),
+        params_text(row.params),
+    )
 
 
 def _memory_cells(row: TrialRow) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ def _memory_cells(row: TrialRow) -> tuple[str, ...]:
 def print_leaderboard(results: SweepResults, top: int) -> None:
     """The ``top`` trials, best first."""
     rows = []
-    launched = results.launched
+    launched, objective = results.launched, results.base.objective
     for rank, row in enumerate(launched[:top], 1):
         metrics = row.metrics
         rows.append(
@@ -140,8 +143,8 @@ def print_leaderboard(results: SweepResults, top: int) -> None:
                 str(row.number),
                 row.state,
                 str(row.epoch),
-                percent(metrics.get("best_val_top1")),
-                percent(metrics.get("best_val_top5")),
+                objective.text(row.best_value),
+                metric_text(objective.companion, metrics.get(objective.best_companion)),
                 peak_memory(row, 3),
                 number(metrics.get("clips_per_s"), 1),
                 percent(metrics.get("data_wait_share")),
@@ -149,7 +152,9 @@ def print_leaderboard(results: SweepResults, top: int) -> None:
                 params_text(row.params),
             )
         )
-    table(f"Leaderboard of {results.folder.name}", _COLUMNS, rows)
+    judged = (f"best {objective.label}", metric_label(objective.companion))
+    columns = ("rank", "trial", "outcome", "epochs", *judged, *_COLUMNS)
+    table(f"Leaderboard of {results.folder.name}", columns, rows)
     if len(launched) > top:
         say(f"  … and {len(launched) - top} more; --top shows them")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from slrtune.config.base import Settings
 from slrtune.config.data import DataConfig
 from slrtune.config.model import ModelConfig
+from slrtune.config.objective import OBJECTIVES, Objective, objective_of
 from slrtune.config.paths import absolute
 from slrtune.config.sweep import ResourcesConfig, SweepConfig
 from slrtune.config.training import TrainingConfig
@@ -31,6 +32,11 @@ class Experiment(Settings):
     """Share of the cluster per trial."""
     runs_dir: Path = Path("runs")
     """Where runs and sweeps are kept, relative to where slrtune is started."""
+
+    @property
+    def objective(self) -> Objective:
+        """What its epochs are judged by."""
+        return objective_of(self.training.judged_by, self.model.task)
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,18 @@ def _grace_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
         )
 
 
+def _model_is_judged_by_its_task(experiment: Experiment) -> Iterator[BrokenRule]:
+    objective, task = experiment.objective, experiment.model.task
+    if objective.task != task:
+        names = ", ".join(name for name, other in OBJECTIVES.items() if other.task == task)
+        yield BrokenRule(
+            "training.judged_by",
+            ("model.name",),
+            f"must be auto, {names} for model {experiment.model.name}, which does {task}, but is "
+            f"{experiment.training.judged_by}; set it to auto",
+        )
+
+
 def _gp_has_one_objective(experiment: Experiment) -> Iterator[BrokenRule]:
     sweep = experiment.sweep
     if sweep.sampler == "gp" and sweep.objective == "pareto":
@@ -308,6 +326,7 @@ _RULES: tuple[Rule, ...] = (
     _pack_holds_the_image,
     _batches_divide,
     _grace_ends_before_training,
+    _model_is_judged_by_its_task,
     _gp_has_one_objective,
     _warmup_ends_before_training,
     _mixing_has_pairs,

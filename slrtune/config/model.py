@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from slrtune.config.base import Settings
+from slrtune.config.objective import Task
 
 ActivationCheckpointing = bool | Literal["selective"]
 
 
 class CNNTransformerConfig(Settings):
     """timm CNN per frame, pre-norm transformer over time. Defaults: the full-size model."""
+
+    task: ClassVar[Task] = "recognition"
 
     backbone: str = "resnet50"
     """Any timm model name."""
@@ -52,6 +55,8 @@ class CNNTransformerConfig(Settings):
 
 class TimeSformerConfig(Settings):
     """Space-time attention (Bertasius et al. 2021). Defaults: TimeSformer base."""
+
+    task: ClassVar[Task] = "recognition"
 
     patch_size: int = Field(default=16, ge=2, le=64)
     """Pixels per patch side; must divide image_size."""
@@ -95,6 +100,11 @@ class ModelConfig(Settings):
     """Settings used when name is cnn_transformer."""
     timesformer: TimeSformerConfig = TimeSformerConfig()
     """Settings used when name is timesformer."""
+
+    @property
+    def task(self) -> Task:
+        """What the chosen architecture does."""
+        return self.section.task
 
     @property
     def section(self) -> ModelSection:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from slrtune.config.base import Settings
+from slrtune.config.objective import JudgedBy
 
 
 class TrainingConfig(Settings):
@@ -71,7 +72,11 @@ class TrainingConfig(Settings):
     empty_cache_each_epoch: bool = False
     """Give unused memory back after training and after validation of each epoch: less
     fragmentation and more room for others on the device, a little time."""
+    judged_by: JudgedBy = "auto"
+    """The validation metric that makes an epoch, and a trial, the best: top1 or top1_per_class for
+    recognition; bleu, chrf (more is better) or wer (less is better) for translation. auto = top1
+    for recognition, bleu for translation."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after this many epochs without a better validation top-1; null = never."""
+    """Stop after this many epochs without a better `judged_by`; null = never."""
     max_nonfinite_steps: int = Field(default=10, ge=1)
     """Steps in a row with a NaN or infinite loss or gradient (skipped) before the trial fails."""

@@ -32,7 +32,7 @@ _MAX_OBSERVATIONS = 200
 
 @dataclass(frozen=True)
 class Observation:
-    """Accuracy of a configuration after an epoch."""
+    """Accuracy of a configuration after an epoch, or another objective so that more is better."""
 
     params: Mapping[str, Any]
     epoch: int

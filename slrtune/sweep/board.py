@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, Outcome
+from slrtune.config.objective import Objective
+from slrtune.sweep.outcomes import MEMORY, Outcome
 
 TrialState = Outcome | Literal["waiting", "running"]
 
@@ -19,6 +20,7 @@ class TrialRow:
     Attributes:
         number: the trial's number in the study.
         params: searched values.
+        objective: what it is judged by.
         state: what it is doing, or how it ended.
         metrics: the last report.
         started_s: monotonic time of the start.
@@ -26,6 +28,7 @@ class TrialRow:
 
     number: int
     params: dict[str, Any]
+    objective: Objective
     state: TrialState = "waiting"
     metrics: dict[str, Any] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
@@ -34,6 +37,17 @@ class TrialRow:
     def epoch(self) -> int:
         """Finished epochs."""
         return int(self.metrics.get("epoch", 0))
+
+    @property
+    def best_value(self) -> float | None:
+        """The best value of the objective so far; None before the first report."""
+        return self.metrics.get(self.objective.best_metric)
+
+    @property
+    def score(self) -> float:
+        """The best value so that more is better; minus infinity before the first report."""
+        value = self.best_value
+        return float("-inf") if value is None else self.objective.score(value)
 
     @property
     def max_epochs(self) -> int:
@@ -61,6 +75,7 @@ class SweepBoard:
         name: the sweep's name.
         max_trials: trials that the sweep will try.
         num_concurrent: trials at a time.
+        objective: what trials are judged by.
         budget_gib: memory budget of a worker; None = none.
         rows: launched trials by number.
         num_infeasible: configurations that were predicted over the budget and not launched.
@@ -73,6 +88,7 @@ class SweepBoard:
     name: str
     max_trials: int
     num_concurrent: int
+    objective: Objective
     budget_gib: float | None = None
     rows: dict[int, TrialRow] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
@@ -84,7 +100,7 @@ class SweepBoard:
 
     def row(self, number: int, params: dict[str, Any]) -> TrialRow:
         """The trial's row, new where it has none."""
-        return self.rows.setdefault(number, TrialRow(number, params))
+        return self.rows.setdefault(number, TrialRow(number, params, self.objective))
 
     def count(self, *states: TrialState) -> int:
         """Trials in any of ``states``."""
@@ -97,7 +113,7 @@ class SweepBoard:
 
     @property
     def best(self) -> TrialRow | None:
-        """The row with the best validation top-1 so far."""
+        """The best row so far."""
         return best_of(self.rows.values(), self.budget_gib)
 
     @property
@@ -110,9 +126,9 @@ class SweepBoard:
 
 
 def best_of(rows: Iterable[TrialRow], budget_gib: float | None = None) -> TrialRow | None:
-    """Highest validation top-1 of any epoch; the lower validation loss there among equals.
+    """The best value of the objective of any epoch; the lower validation loss there among equals.
 
-    Whether the scheduler or the user stopped a trial does not matter: the accuracy was measured,
+    Whether the scheduler or the user stopped a trial does not matter: the value was measured,
     and its checkpoint is kept. One that ran out of memory, or took more than ``budget_gib``, does
     not count: it cannot be trained again within the budget.
     """
@@ -122,7 +138,7 @@ def best_of(rows: Iterable[TrialRow], budget_gib: float | None = None) -> TrialR
 
 def is_ranked(row: TrialRow) -> bool:
     """Whether the trial may be called better or worse than another."""
-    return OBJECTIVE in row.metrics and row.state not in ("oom", "infeasible")
+    return row.best_value is not None and row.state not in ("oom", "infeasible")
 
 
 def rank(row: TrialRow) -> tuple[bool, float, float, int]:
@@ -130,7 +146,7 @@ def rank(row: TrialRow) -> tuple[bool, float, float, int]:
     metrics = row.metrics if is_ranked(row) else {}
     return (
         not metrics,
-        -metrics.get(OBJECTIVE, float("-inf")),
+        -row.score if metrics else float("inf"),
         metrics.get("best_val_loss", float("inf")),
         row.number,
     )

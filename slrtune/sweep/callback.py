@@ -47,7 +47,7 @@ class SweepCallback(tune.Callback):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks with the tuner; screens and open files stay here.
-        return SweepCallback, (SweepBoard(self._board.name, 0, 0), ())
+        return SweepCallback, (SweepBoard(self._board.name, 0, 0, self._board.objective), ())
 
     def setup(self, **info: Any) -> None:
         """Tune's hook, called once its Ctrl-C handler is in place: announce, then let it act."""
@@ -75,13 +75,13 @@ class SweepCallback(tune.Callback):
         """Tune's hook."""
         row = self._row(trial)
         row.metrics = dict(result)
-        if "val_top1" in result:
+        if self._board.objective.metric in result:
             self._tell(lambda watcher: watcher.on_epoch(row))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune's hook."""
         row = self._row(trial)
-        row.state = outcome_of(trial.last_result or {}, is_error=False)
+        row.state = outcome_of(trial.last_result or {}, self._board.objective, is_error=False)
         self._tell(lambda watcher: watcher.on_end(row))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

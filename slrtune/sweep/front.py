@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from slrtune.sweep.board import TrialRow, best_of, is_ranked
-from slrtune.sweep.outcomes import MEMORY, OBJECTIVE
+from slrtune.sweep.outcomes import MEMORY
 from slrtune.sweep.results import SweepResults
 
 GPU_SIZES_GIB = (8, 12, 16, 24, 40, 80)
@@ -18,10 +18,10 @@ def pareto_front(rows: Iterable[TrialRow]) -> list[TrialRow]:
         From the smallest peak to the largest, and so from the least accurate to the best.
     """
     measured = [row for row in rows if is_ranked(row) and MEMORY in row.metrics]
-    measured.sort(key=lambda row: (row.metrics[MEMORY], -row.metrics[OBJECTIVE], row.number))
+    measured.sort(key=lambda row: (row.metrics[MEMORY], -row.score, row.number))
     front: list[TrialRow] = []
     for row in measured:
-        if not front or row.metrics[OBJECTIVE] > front[-1].metrics[OBJECTIVE]:
+        if not front or row.score > front[-1].score:
             front.append(row)
     return front
 
@@ -40,4 +40,4 @@ def best_of_models(results: SweepResults) -> dict[str, TrialRow]:
         by_model.setdefault(name, []).append(row)
     best = {name: best_of(rows, results.budget_gib) for name, rows in by_model.items()}
     ranked = {name: row for name, row in best.items() if row is not None}
-    return dict(sorted(ranked.items(), key=lambda item: -item[1].metrics[OBJECTIVE]))
+    return dict(sorted(ranked.items(), key=lambda item: -item[1].score))

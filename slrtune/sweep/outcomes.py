@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from slrtune.config.objective import Objective
+
 Outcome = Literal["completed", "pruned", "oom", "infeasible", "error", "interrupted"]
 """completed: trained to its own end. pruned: stopped by the scheduler. oom: did not fit the memory
 that there was. infeasible: predicted over the memory budget and never launched. error: a mistake of
 the user or a bug. interrupted: cut off by Ctrl-C or a kill."""
 
-OBJECTIVE = "best_val_top1"
 MEMORY = "peak_memory_gib"
+# Prefix of a validation metric of the best epoch so far; which one is best the objective says.
+BEST = "best_val_"
 # What a worker's device must have free, as predicted: more than its peak of tensors on a GPU.
 PREDICTED_NEED = "predicted_need_gib"
 INFERENCE_MEMORY = "inference_memory_gib"
@@ -22,7 +25,7 @@ LAST_REPORT = "last_report"
 WARM_START_FROM = "warm_start_from"
 
 _KEPT = (
-    "epoch", "max_epochs", OBJECTIVE, "best_val_top5", "best_val_loss", MEMORY, "peak_reserved_gib",
+    "epoch", "max_epochs", MEMORY, "peak_reserved_gib",
     "predicted_memory_gib", PREDICTED_NEED, INFERENCE_MEMORY, "micro_batch_size", "clips_per_s",
     "data_wait_share", "total_s", "num_parameters", "train_coverage", "val_coverage",
     "node", "started_at", "outcome", "error",
@@ -31,16 +34,16 @@ _KEPT = (
 
 def kept(result: dict[str, Any]) -> dict[str, Any]:
     """The figures of a report that the study keeps."""
-    return {name: result[name] for name in _KEPT if name in result}
+    return {name: v for name, v in result.items() if name in _KEPT or name.startswith(BEST)}
 
 
-def outcome_of(result: dict[str, Any], *, is_error: bool) -> Outcome:
+def outcome_of(result: dict[str, Any], objective: Objective, *, is_error: bool) -> Outcome:
     """How a launched trial ended, from its last result."""
     if result.get("outcome") == "oom":
         return "oom"
     if is_error or result.get("outcome") == "error":
         return "error"
-    value = result.get(OBJECTIVE)
+    value = result.get(objective.best_metric)
     if value is None or not math.isfinite(value):
         return "error"
     if result.get("outcome") == "completed" or result["epoch"] >= result["max_epochs"]:

@@ -31,6 +31,7 @@ class GaussianProcessProposals:
 
     def __init__(self, space: SearchSpace, sweep: SweepConfig) -> None:
         self._space, self._sweep = space, sweep
+        self._score = space.base.objective.score
         self._rungs = set(sweep.rungs(space.max_epochs))
         self._fitted: tuple[object, AccuracyModel] | None = None
 
@@ -65,13 +66,13 @@ class GaussianProcessProposals:
     def _observations(self, trials: list[FrozenTrial]) -> list[Observation]:
         """The last of each trial, the best and then the newest trials first, then those at ASHA's
         rungs before."""
-        best = sorted(trials, key=_last_accuracy, reverse=True)[:_NUM_KEPT]
+        best = sorted(trials, key=self._last_score, reverse=True)[:_NUM_KEPT]
         kept = {trial.number for trial in best}
         newest = [*best, *(trial for trial in trials[::-1] if trial.number not in kept)]
         return [
-            *(_at(trial, max(trial.intermediate_values)) for trial in newest),
+            *(self._at(trial, max(trial.intermediate_values)) for trial in newest),
             *(
-                _at(trial, epoch)
+                self._at(trial, epoch)
                 for trial in newest
                 for epoch in sorted(trial.intermediate_values)[:-1]
                 if epoch in self._rungs
@@ -86,10 +87,9 @@ class GaussianProcessProposals:
     def _draw(self, rng: random.Random, fixed: Params) -> Params:
         return self._space.suggest(RandomSuggester(rng.randrange(2**32), fixed))
 
+    def _last_score(self, trial: FrozenTrial) -> float:
+        return self._score(trial.intermediate_values[max(trial.intermediate_values)])
 
-def _last_accuracy(trial: FrozenTrial) -> float:
-    return trial.intermediate_values[max(trial.intermediate_values)]
-
-
-def _at(trial: FrozenTrial, epoch: int) -> Observation:
-    return Observation(trial.params, epoch, trial.intermediate_values[epoch])
+    def _at(self, trial: FrozenTrial, epoch: int) -> Observation:
+        score = self._score(trial.intermediate_values[epoch])
+        return Observation(trial.params, epoch, score)

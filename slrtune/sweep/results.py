@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json
+from slrtune.config.objective import Objective
 from slrtune.config.validate import experiment_from_dict, with_params
 from slrtune.sweep.board import TrialRow, best_of, rank
 from slrtune.sweep.outcomes import LAST_REPORT, WARM_START_FROM
@@ -45,7 +46,7 @@ class SweepResults:
 
     @property
     def best(self) -> TrialRow | None:
-        """The trial with the best validation top-1 within the budget; None if there is none."""
+        """The trial with the best value within the budget; None if there is none."""
         return best_of(self.rows, self.budget_gib)
 
     @property
@@ -78,7 +79,7 @@ def read_results(folder: Path) -> SweepResults:
     base = experiment_from_dict(plan["experiment"], str(plan_file))
     trials = read_study(folder).get_trials(deepcopy=False)
     own = [trial for trial in trials if WARM_START_FROM not in trial.user_attrs]
-    rows = [_row(trial) for trial in own if trial.state != TrialState.WAITING]
+    rows = [_row(trial, base.objective) for trial in own if trial.state != TrialState.WAITING]
     rows.sort(key=rank)
     return SweepResults(folder, base, rows, plan.get("budget_gib"), len(trials) - len(own))
 
@@ -96,7 +97,7 @@ def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
     best_yaml = results.folder / "best.yaml"
     header = (
         f"# Best of {len(results.launched)} trials of {results.folder.name}: trial {best.number}, "
-        f"validation top-1 {best.metrics['best_val_top1']:.1%}.\n"
+        f"{best.objective.label} {best.objective.text(best.best_value)}.\n"
         f"# slrtune train {best_yaml.name}\n"
     )
     config = _to_train_again(results.experiment(best), results.folder.name)
@@ -127,8 +128,8 @@ def _to_train_again(experiment: Experiment, sweep: str) -> dict[str, Any]:
     return config
 
 
-def _row(trial: optuna.trial.FrozenTrial) -> TrialRow:
+def _row(trial: optuna.trial.FrozenTrial, objective: Objective) -> TrialRow:
     attributes: dict[str, Any] = dict(trial.user_attrs)
     metrics = {**attributes.pop(LAST_REPORT, {}), **attributes}
     outcome = metrics.pop("outcome", "interrupted")
-    return TrialRow(trial.number, dict(trial.params), outcome, metrics)
+    return TrialRow(trial.number, dict(trial.params), objective, outcome, metrics)

@@ -16,12 +16,12 @@ from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.worker_groups import ON_HEAD, WorkerGroups
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import write_json
+from slrtune.config.objective import Objective
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import SweepCallback, SweepWatcher
 from slrtune.sweep.constraints import MemoryBudget
-from slrtune.sweep.outcomes import OBJECTIVE
 from slrtune.sweep.plain import plain_trial
 from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.searcher import TruthfulSearch
@@ -111,14 +111,14 @@ def _fit_on_warm_groups(plan: SweepPlan, searcher: TruthfulSearch, callback: Swe
         _fit(plan, trainable, searcher, callback)
 
 
-def make_scheduler(sweep: SweepConfig, max_epochs: int) -> TrialScheduler:
+def make_scheduler(sweep: SweepConfig, objective: Objective, max_epochs: int) -> TrialScheduler:
     """Tune's scheduler by name; its clock is epochs."""
     if sweep.scheduler == "none":
         return FIFOScheduler()
     return AsyncHyperBandScheduler(
         time_attr="epoch",
-        metric=OBJECTIVE,
-        mode="max",
+        metric=objective.best_metric,
+        mode=objective.mode,
         # One more than the last epoch: a trial that trains to its end was not stopped.
         max_t=max_epochs + 1,
         grace_period=sweep.asha.first_rung(max_epochs),
@@ -133,7 +133,7 @@ def _fit(
         tune.with_resources(trainable, tune.PlacementGroupFactory([ON_HEAD])),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=make_scheduler(plan.sweep, plan.space.max_epochs),
+            scheduler=make_scheduler(plan.sweep, plan.space.base.objective, plan.space.max_epochs),
             num_samples=plan.sweep.max_trials,
             max_concurrent_trials=plan.share.num_concurrent,
             reuse_actors=not plan.isolate_trials,

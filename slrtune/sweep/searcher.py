@@ -29,7 +29,6 @@ from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget, Prediction
 from slrtune.sweep.outcomes import (
     INFERENCE_MEMORY,
     LAST_REPORT,
-    OBJECTIVE,
     PREDICTED_NEED,
     Outcome,
     kept,
@@ -81,9 +80,12 @@ class TruthfulSearch(Searcher):
     ) -> None:
         super().__init__()
         self._space, self._sweep = space, sweep
+        self._objective = space.base.objective
         self._budget = budget or MemoryBudget()
         self._listener = listener
-        self.study = create_study(folder, sweep, make_sampler(sweep, space, self._budget))
+        self.study = create_study(
+            folder, sweep, self._objective, make_sampler(sweep, space, self._budget)
+        )
         for position, point in enumerate(space.points[: sweep.max_trials]):
             self.study.enqueue_trial(point, user_attrs={"point": position + 1})
         self._open: dict[str, optuna.Trial] = {}
@@ -118,7 +120,8 @@ class TruthfulSearch(Searcher):
             self._num_misses += 1
             self._tell(trial, "infeasible", {})
             if self._listener is not None:
-                row = TrialRow(trial.number, params, "infeasible", dict(trial.user_attrs))
+                figures = dict(trial.user_attrs)
+                row = TrialRow(trial.number, params, self._objective, "infeasible", figures)
                 self._listener.on_infeasible(row)
             if time.monotonic() - started_s > _MAX_SEARCH_S:
                 return None
@@ -133,9 +136,10 @@ class TruthfulSearch(Searcher):
         share_done = result.get("epoch", 0) / max(result.get("max_epochs", 0), 1)
         self._spending.note(trial_id, result.get("total_s", 0.0), share_done)
         # A trial's end repeats its last epoch, which Optuna would warn about.
-        if OBJECTIVE not in result or result["epoch"] <= last.get("epoch", 0):
+        name = self._objective.best_metric
+        if name not in result or result["epoch"] <= last.get("epoch", 0):
             return
-        epoch, value = int(result["epoch"]), result[OBJECTIVE]
+        epoch, value = int(result["epoch"]), result[name]
         if self._sweep.objective == "pareto":
             # Optuna has no intermediate values where there are two objectives.
             accuracies = {**trial.user_attrs.get("accuracies", {}), str(epoch): value}
@@ -155,7 +159,8 @@ class TruthfulSearch(Searcher):
         result = result or self._last_results.get(trial_id, {})
         self.on_trial_result(trial_id, result)
         self._spending.end(trial_id)
-        self._tell(self._open.pop(trial_id), outcome_of(result, is_error=error), result)
+        outcome = outcome_of(result, self._objective, is_error=error)
+        self._tell(self._open.pop(trial_id), outcome, result)
 
     def close_open_trials(self) -> int:
         """Trials that an interrupt cut off must not stay RUNNING for ever.
@@ -179,7 +184,8 @@ class TruthfulSearch(Searcher):
         over_gib = self._budget.violation_gib(outcome, figures)
         if over_gib is not None:
             trial.set_constraint(CONSTRAINT, over_gib)
-        values = [figures[name] for name in objectives(self._sweep) if name in figures]
+        wanted = objectives(self._sweep, self._objective)
+        values = [figures[name] for name in wanted if name in figures]
         is_pareto = self._sweep.objective == "pareto"
         has_values = len(values) == len(self.study.directions)
         if has_values and (outcome == "completed" or (outcome == "pruned" and is_pareto)):

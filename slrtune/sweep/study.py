@@ -11,8 +11,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from slrtune.config.errors import UserError
+from slrtune.config.objective import Objective
 from slrtune.config.sweep import SweepConfig
-from slrtune.sweep.outcomes import MEMORY, OBJECTIVE
+from slrtune.sweep.outcomes import MEMORY
 
 STUDY_FILE = "study.log"
 
@@ -22,16 +23,18 @@ def open_storage(folder: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
 
 
-def objectives(sweep: SweepConfig) -> dict[str, str]:
+def objectives(sweep: SweepConfig, objective: Objective) -> dict[str, str]:
     """Metric -> Tune's word for its direction, in the order of the study's values."""
-    both = {OBJECTIVE: "max", MEMORY: "min"}
-    return both if sweep.objective == "pareto" else {OBJECTIVE: "max"}
+    first = {objective.best_metric: objective.mode}
+    return {**first, MEMORY: "min"} if sweep.objective == "pareto" else dict(first)
 
 
-def create_study(folder: Path, sweep: SweepConfig, sampler: BaseSampler) -> optuna.Study:
+def create_study(
+    folder: Path, sweep: SweepConfig, objective: Objective, sampler: BaseSampler
+) -> optuna.Study:
     """A new study in the sweep's folder."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    wanted = objectives(sweep)
+    wanted = objectives(sweep, objective)
     study = optuna.create_study(
         storage=open_storage(folder),
         sampler=sampler,

@@ -16,21 +16,21 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from slrtune.config.objective import metric_label
 from slrtune.config.search_space import SearchSpace
 from slrtune.sweep.board import SweepBoard, TrialRow
+from slrtune.sweep.outcomes import BEST
 
 TENSORBOARD_FOLDER = "tensorboard"
 # What one compares trials by, in the HParams table.
 _COMPARED = {
-    "best_val_top1": "best val top-1",
-    "best_val_top5": "top-5 there",
     "peak_memory_gib": "peak memory (GiB)",
     "predicted_memory_gib": "predicted (GiB)",
     "clips_per_s": "clips/s",
 }
 _SCALARS = (
     "train_loss", "val_loss", "val_top1", "val_top5", "val_top10", "val_top1_per_class",
-    "best_val_top1", "best_val_top5", "learning_rate",
+    "val_bleu", "val_chrf", "val_wer", "learning_rate",
     "peak_memory_gib", "predicted_memory_gib", "peak_reserved_gib", "clips_per_s",
     "data_wait_share", "epoch_s",
 )  # fmt: skip
@@ -57,8 +57,8 @@ class RunWriter:
         """Write the known metrics of one epoch."""
         values = [
             Summary.Value(tag=name, simple_value=float(metrics[name]))
-            for name in _SCALARS
-            if name in metrics
+            for name in metrics
+            if name in _SCALARS or name.startswith(BEST)
         ]
         self.add(Summary(value=values), int(metrics["epoch"]))
 
@@ -118,7 +118,13 @@ class TensorBoardWatcher:
 
 def _columns(space: SearchSpace) -> Summary:
     hparams = [summary_v2.HParam(parameter.key) for parameter in space.parameters]
-    metrics = [summary_v2.Metric(tag, display_name=name) for tag, name in _COMPARED.items()]
+    objective = space.base.objective
+    best = {
+        objective.best_metric: f"best {objective.label}",
+        objective.best_companion: f"{metric_label(objective.companion)} there",
+    }
+    compared = {**best, **_COMPARED}
+    metrics = [summary_v2.Metric(tag, display_name=name) for tag, name in compared.items()]
     return summary_v2.hparams_config_pb(hparams=hparams, metrics=metrics)
 
 

@@ -14,7 +14,7 @@ from slrtune.config.search_space import Params, SearchSpace, value_at
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget
 from slrtune.sweep.distributions import distributions_of
-from slrtune.sweep.outcomes import MEMORY, OBJECTIVE, PREDICTED_NEED, WARM_START_FROM
+from slrtune.sweep.outcomes import MEMORY, PREDICTED_NEED, WARM_START_FROM
 from slrtune.sweep.results import SweepResults, read_results
 from slrtune.sweep.study import objectives, read_study
 
@@ -60,7 +60,7 @@ def read_warm_start(folder: Path, space: SearchSpace, budget: MemoryBudget) -> W
         for trial in read_study(folder).get_trials(deepcopy=False)
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.number in rows
     ]
-    num_objectives = len(objectives(space.base.sweep))
+    num_objectives = len(objectives(space.base.sweep, space.base.objective))
     of_space = distributions_of(space)
     told = []
     for trial in finished:
@@ -124,7 +124,7 @@ def _as_told(
     num_objectives: int,
 ) -> FrozenTrial:
     """The trial as `TruthfulSearch` would have told it."""
-    values = [row.metrics.get(name) for name in (OBJECTIVE, MEMORY)][:num_objectives]
+    values = [row.best_value, row.metrics.get(MEMORY)][:num_objectives]
     is_known = all(value is not None for value in values)
     is_pareto = num_objectives > 1
     is_complete = row.state == "completed" or (row.state == "pruned" and is_pareto)

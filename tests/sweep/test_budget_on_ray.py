@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.session import ray_session
+from slrtune.config.objective import OBJECTIVES
 from slrtune.config.overrides import Overrides
 from slrtune.config.search_space_checks import RandomSuggester
 from slrtune.config.search_space_file import load_search_space
@@ -56,7 +57,7 @@ def test_a_sweep_of_40_trials_keeps_to_a_budget_that_half_of_its_space_exceeds(
         space, folder, TrialShare(1, 1.0, 0.0, 2), budget=MemoryBudget(budget_gib, predictor)
     )
     write_plan(plan)
-    board = SweepBoard("s", _NUM_TRIALS, 2, budget_gib)
+    board = SweepBoard("s", _NUM_TRIALS, 2, OBJECTIVES["top1"], budget_gib)
     with ray_session():
         assert run_sweep(plan, board, ())
     trials = read_study(folder).get_trials()

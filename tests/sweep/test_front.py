@@ -9,6 +9,7 @@ import pytest
 from slrtune.cli.main import app
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import write_json
+from slrtune.config.objective import OBJECTIVES
 from slrtune.config.validate import experiment_from_dict
 from slrtune.sweep.board import TrialRow, best_of
 from slrtune.sweep.front import best_of_models, best_within, pareto_front
@@ -18,7 +19,7 @@ from tests.sweep.simulated import SPACE, a_search, an_epoch, run_trials
 
 def row(number: int, accuracy: float, peak_gib: float, state: str = "completed") -> TrialRow:
     metrics = {"best_val_top1": accuracy, "peak_memory_gib": peak_gib}
-    return TrialRow(number, {}, state, metrics)  # type: ignore[arg-type]
+    return TrialRow(number, {}, OBJECTIVES["top1"], state, metrics)  # type: ignore[arg-type]
 
 
 _ROWS = [

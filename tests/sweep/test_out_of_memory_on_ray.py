@@ -16,6 +16,7 @@ from slrtune.cluster import worker_groups
 from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.session import ray_session
 from slrtune.config.experiment import Experiment
+from slrtune.config.objective import OBJECTIVES
 from slrtune.config.overrides import Overrides
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.search_space_file import load_search_space
@@ -72,7 +73,7 @@ def sweep_in(folder: Path, space: SearchSpace, num_workers: int) -> optuna.Study
     folder.mkdir()
     plan = SweepPlan(space, folder, TrialShare(num_workers, 1.0, 0.0, 1))
     write_plan(plan)
-    assert run_sweep(plan, SweepBoard(folder.name, 3, 1), ())
+    assert run_sweep(plan, SweepBoard(folder.name, 3, 1, OBJECTIVES["top1"]), ())
     return read_study(folder)
 
 
@@ -126,7 +127,7 @@ def test_what_takes_more_than_predicted_is_stopped_at_the_budget_and_told_as_inf
     budget = MemoryBudget(budget_gib, Optimist())
     plan = SweepPlan(space, folder, TrialShare(1, 1.0, 0.0, 1), isolate_trials, budget)
     write_plan(plan)
-    assert run_sweep(plan, SweepBoard("s", 2, 1, budget_gib), ())
+    assert run_sweep(plan, SweepBoard("s", 2, 1, OBJECTIVES["top1"], budget_gib), ())
     fitting, oom = read_study(folder).get_trials()
     assert fitting.state == TrialState.COMPLETE
     assert fitting.user_attrs["peak_memory_gib"] <= budget_gib
