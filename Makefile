@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint types check clean
+.PHONY: help sweep test lint types check system-tools clean
 
 help:  ## Show the targets.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
 
 sweep: $(VENV)/.installed  ## Install if needed, and run the default sweep (no data needed).
 	$(BIN)/slrtune sweep
@@ -24,6 +24,12 @@ types: $(VENV)/.installed-dev  ## Static types.
 	$(BIN)/mypy
 
 check: lint types test  ## All that CI runs.
+
+# A browser for TensorBoard and the report, and what hosts need for `ray up`.
+system-tools:  ## Debian, as root: what the tests of browser and cluster need besides Python.
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    chromium chromium-driver openssh-server openssh-client rsync iproute2 >/dev/null
 
 clean:  ## Remove the virtual environment and what tools leave.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
