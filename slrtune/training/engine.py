@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
-from slrtune.models.registry import FrameFeatureModel, VideoModel
+from slrtune.models.registry import VideoModel
 from slrtune.training import distributed
 from slrtune.training.batches import Loader, TimedIterator, micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import compile_in_place, mark_batch_dynamic
-from slrtune.training.features import FeatureClassifier
 from slrtune.training.freezing import EncoderFreeze
-from slrtune.training.metrics import ClassificationMetrics
-from slrtune.training.mixing import Mix, draw_mixes, mix_inputs, mix_labels
 from slrtune.training.normalization import frame_layout, model_inputs
 from slrtune.training.peak_memory import PeakMemory, free_memory
 from slrtune.training.precision import resolve_precision
 from slrtune.training.seeding import seed_everything
 from slrtune.training.stepper import Stepper
+from slrtune.training.tasks import Recognition, Task
 
 ReportFn = Callable[[dict[str, float]], bool]
 """Called on every rank with the metrics of each epoch, of which clips/s and times differ between
@@ -47,10 +44,11 @@ class Trainer:
         checkpoints: CheckpointStore | None = None,
         memory_limit_gib: float | None = None,
         on_step: Callable[[], None] | None = None,
+        task: Task | None = None,
     ) -> None:
         """
         Args:
-            model: normalised frames float (B, T, C, H, W) to logits (B, G).
+            model: of the task's kind.
             train_loader: whole optimizer steps of :func:`micro_batch_size` clips per micro-batch.
             val_loader: this rank's share of the validation split.
             config: the recipe.
@@ -58,10 +56,11 @@ class Trainer:
             checkpoints: where to save and to continue from; None = keep nothing.
             memory_limit_gib: see :class:`PeakMemory`.
             on_step: called after every optimizer step.
+            task: what is learnt; None = recognition.
         """
         self.config, self.device, self.checkpoints = config, device, checkpoints
         self.train_loader, self.val_loader = train_loader, val_loader
-        self.on_step = on_step
+        self.on_step, self.task = on_step, task or Recognition(config)
         self.model = model.to(device)
         self.layout = frame_layout(self.model)
         clips_per_pass = distributed.world_size() * micro_batch_size(config)
@@ -71,12 +70,9 @@ class Trainer:
         self.stepper = Stepper(self.model, config, self.precision, self.num_steps_per_epoch)
         self.freeze = EncoderFreeze(self.model, config.freeze_epochs)
         self.freeze.begin_epoch(0)
-        self.classifier: nn.Module = self.model
-        if config.cache_features:
-            assert isinstance(self.model, FrameFeatureModel)  # the features came from it
-            self.classifier = FeatureClassifier(self.model)
+        self.trained_part = self.task.network(self.model)
         if config.compile:
-            compile_in_place(self.classifier)
+            compile_in_place(self.trained_part)
         self.memory_limit_gib = memory_limit_gib
         self.network, self.memory = self._wrapped()
         self.history: list[dict[str, float]] = []
@@ -131,6 +127,7 @@ class Trainer:
             "clips_per_s": len(losses) * self.config.batch_size / train_s,
             "train_s": train_s,
             "data_wait_share": batches.wait_s / train_s,
+            **self.task.figures(),
         }
 
     def begin_epoch(self) -> int:
@@ -140,7 +137,7 @@ class Trainer:
         self.train_loader.set_epoch(epoch)
         self.network.train()
         if self.freeze.begin_epoch(epoch):
-            self.network = self.classifier
+            self.network = self.trained_part
             free_memory()  # the old DDP wrapper with its hooks and buckets
             self.network, self.memory = self._wrapped()
         self.stepper.begin_epoch()
@@ -148,7 +145,7 @@ class Trainer:
 
     def _wrapped(self) -> tuple[nn.Module, PeakMemory]:
         """For the parameters that learn now."""
-        network = distributed.wrap(self.classifier, self.device)
+        network = distributed.wrap(self.trained_part, self.device)
         return network, PeakMemory(self.model, self.device, self.memory_limit_gib)
 
     def train_step(self, batches: Iterator[ClipBatch]) -> float:
@@ -156,10 +153,10 @@ class Trainer:
         loss_sum = torch.zeros((), device=self.device)
         for index in range(self.num_micro_batches):
             batch = next(batches)
-            mixes = draw_mixes(self.config, len(self.history), batch)
+            targets = self.task.targets(batch, len(self.history))
             is_last = index == self.num_micro_batches - 1
             with self.memory.measuring(), distributed.accumulating(self.network, is_last=is_last):
-                loss_sum += self.forward_backward(batch.to(self.device), mixes)
+                loss_sum += self.forward_backward(batch.to(self.device), targets)
         with self.memory.measuring():
             loss = self.stepper.step(loss_sum)
         self.memory.end_step()
@@ -167,23 +164,22 @@ class Trainer:
             self.on_step()
         return loss
 
-    def forward_backward(self, batch: ClipBatch, mixes: Sequence[Mix] = ()) -> Tensor:
+    def forward_backward(self, batch: ClipBatch, targets: Any = ()) -> Tensor:
         """Add the gradients of one micro-batch; returns the sum of its losses."""
         with self.precision.autocast():
             # in one expression: a name would keep the frames alive during the backward pass
-            logits = self.network(
-                self._marked(mix_inputs(model_inputs(batch, self.layout), mixes))
-            ).float()
-        targets = mix_labels(batch.labels, mixes, num_glosses=logits.shape[1])
-        smoothing = self.config.label_smoothing
-        loss_sum = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+            outputs = self.network(
+                *self.task.inputs(self._marked(model_inputs(batch, self.layout)), targets)
+            )
+        loss_sum = self.task.loss_sum(outputs, batch, targets)
+        del outputs
         # a share of the mean over the whole batch; DDP will divide by the number of ranks
         share = loss_sum * (distributed.world_size() / self.config.batch_size)
         self.stepper.backward(share)
         return loss_sum.detach()
 
     def validate(self) -> dict[str, float]:
-        """Accuracy and plain cross-entropy of the whole validation split."""
+        """The task's figures of the whole validation split."""
         self._free_memory()
         distributed.average_batch_norm(self.model)
         with self.stepper.judged_weights():
@@ -195,15 +191,16 @@ class Trainer:
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
-        self.classifier.eval()
+        self.trained_part.eval()
         started_s = time.perf_counter()
-        metrics = ClassificationMetrics(self.device)
+        judge = self.task.judge(self.device)
         for batch in self.val_loader:
             on_device = batch.to(self.device)
             with self.precision.autocast(is_inference=True):
-                logits = self.classifier(self._marked(model_inputs(on_device, self.layout)))
-            metrics.update(logits, on_device.labels)
-        return {**metrics.compute(), "val_s": time.perf_counter() - started_s}
+                frames = self._marked(model_inputs(on_device, self.layout))
+                outputs = judge.look(self.trained_part, frames, batch)
+            judge.count(outputs, on_device)
+        return {**judge.compute(), "val_s": time.perf_counter() - started_s}
 
     def _marked(self, inputs: Tensor) -> Tensor:
         return mark_batch_dynamic(inputs) if self.config.compile else inputs
@@ -229,7 +226,7 @@ class Trainer:
             "num_skipped_steps": self.stepper.num_skipped_steps,
         }
         self.history.append(metrics)
-        for name in ("val_top1", "val_top5", "val_loss"):
+        for name in self.task.headline:
             metrics[f"best_{name}"] = self.best[name]
 
     def _worst_so_far(self, name: str, value: float) -> float:

@@ -1,0 +1,6 @@
+"""What a trial learns: the loop asks a task for targets, loss and figures and knows none."""
+
+from slrtune.training.tasks.recognition import Recognition
+from slrtune.training.tasks.task import Judge, Task
+
+__all__ = ["Judge", "Recognition", "Task"]
