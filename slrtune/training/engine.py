@@ -242,6 +242,7 @@ class Trainer:
     def _save(self) -> None:
         assert self.checkpoints is not None
         if self.best is self.history[-1]:
+            self.task.exhibit()
             with self.stepper.judged_weights():
                 self.checkpoints.save_best(self.model.state_dict(), self.best)
         self.checkpoints.save_last(

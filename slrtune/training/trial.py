@@ -20,12 +20,14 @@ from slrtune.training.batches import micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import forget_compiled_code
 from slrtune.training.engine import ReportFn, Trainer
+from slrtune.training.exhibit import EXHIBIT_FILE, Exhibit
 from slrtune.training.features import cached_features
 from slrtune.training.memory_plan import MemoryPlan, PlanMemory, plan_nothing
 from slrtune.training.peak_memory import free_memory, limit_gpu_memory
 from slrtune.training.profiling import StepProfiler
 from slrtune.training.seeding import deterministic_kernels, seed_everything
 from slrtune.training.stepper import TrainingDivergedError
+from slrtune.training.tasks import Recognition
 
 __all__ = ["ReportFn", "TrainingDivergedError", "TrialSummary", "train_trial"]
 
@@ -129,6 +131,7 @@ def _train(
             features = stack.enter_context(in_use)
         if use_profiler and distributed.rank() == 0:
             profiler = stack.enter_context(StepProfiler(folder, device))
+        exhibit = Exhibit(folder / EXHIBIT_FILE, prepared.glosses, device)
         trainer = Trainer(
             model,
             _loader(experiment, prepared, features, device, is_training=True),
@@ -138,6 +141,7 @@ def _train(
             checkpoints,
             plan.limit_gib,
             profiler.step if profiler else None,
+            Recognition(experiment.training, exhibit),
         )
         is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}))
     return TrialSummary(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import FrameFeatureModel, VideoModel
+from slrtune.training.exhibit import Exhibit
 from slrtune.training.features import FeatureClassifier
 from slrtune.training.metrics import ClassificationMetrics
 from slrtune.training.mixing import Mix, draw_mixes, mix_inputs, mix_labels
@@ -22,8 +23,13 @@ class Recognition(Task):
 
     headline = ("val_top1", "val_top5", "val_loss")
 
-    def __init__(self, config: TrainingConfig) -> None:
-        self._config = config
+    def __init__(self, config: TrainingConfig, exhibit: Exhibit | None = None) -> None:
+        """
+        Args:
+            config: the recipe.
+            exhibit: is shown each validation, and saved with the best; None = nothing to look at.
+        """
+        self._config, self._exhibit = config, exhibit
 
     def network(self, model: VideoModel) -> nn.Module:
         """The model, or with cached features the part behind its encoder."""
@@ -48,12 +54,19 @@ class Recognition(Task):
 
     def judge(self, device: torch.device) -> Judge:
         """Accuracy and plain cross-entropy."""
-        return _AccuracyJudge(device)
+        return _AccuracyJudge(device, self._exhibit)
+
+    def exhibit(self) -> None:
+        """Confusions and some clips."""
+        if self._exhibit is not None:
+            self._exhibit.save()
 
 
 class _AccuracyJudge(Judge):
-    def __init__(self, device: torch.device) -> None:
-        self._metrics = ClassificationMetrics(device)
+    def __init__(self, device: torch.device, exhibit: Exhibit | None) -> None:
+        self._metrics, self._exhibit = ClassificationMetrics(device), exhibit
+        if exhibit is not None:
+            exhibit.begin()
 
     def look(self, network: nn.Module, frames: Tensor, batch: ClipBatch) -> Tensor:
         logits: Tensor = network(frames)
@@ -61,6 +74,10 @@ class _AccuracyJudge(Judge):
 
     def count(self, outputs: Tensor, batch: ClipBatch) -> None:
         self._metrics.update(outputs, batch.labels)
+        if self._exhibit is not None:
+            self._exhibit.add(batch, outputs)
 
     def compute(self) -> dict[str, float]:
+        if self._exhibit is not None:
+            self._exhibit.end()
         return self._metrics.compute()

@@ -75,3 +75,6 @@ class Task(ABC):
     def figures(self) -> dict[str, float]:
         """What the task counted in the epoch that just trained, to be reported with it."""
         return {}
+
+    def exhibit(self) -> None:
+        """Rank 0, after a validation that was the best so far: leave something to look at."""
