@@ -76,5 +76,5 @@ class Task(ABC):
         """What the task counted in the epoch that just trained, to be reported with it."""
         return {}
 
-    def exhibit(self) -> None:
+    def exhibit(self) -> None:  # noqa: B027 - most tasks have nothing to show
         """Rank 0, after a validation that was the best so far: leave something to look at."""
