@@ -29,7 +29,7 @@ class Structure:
 
     Attributes:
         key: text that is equal for equal structures.
-        depth: blocks of the transformer; 0 where the model has no such setting.
+        depth: blocks of the transformer; 0 where the experiment does not set them.
         num_frames: frames of a clip.
         frame_chunk_size: frames at once; None for all.
         attention_chunk_size: query rows at once; None for all.
@@ -46,7 +46,8 @@ class Structure:
         """Of an experiment."""
         section = experiment.model.section.model_dump(mode="json")
         training = experiment.training
-        depth = section.pop("depth", 0)
+        # null: the depth follows from another setting, which counts by itself
+        depth = section.pop("depth", None) or 0
         chunks = [section.pop(f"{what}_chunk_size", None) for what in ("frame", "attention")]
         settings = {
             "model": experiment.model.name,
@@ -97,7 +98,7 @@ def as_structured(
     wanted = {
         "frame_chunk_size": structure.frame_chunk_size,
         "attention_chunk_size": structure.attention_chunk_size,
-        "depth": structure.depth if depth is None else depth,
+        "depth": (structure.depth if depth is None else depth) or None,
     }
     known = {name: value for name, value in wanted.items() if name in type(section).model_fields}
     model = experiment.model.model_copy(

@@ -1,13 +1,13 @@
 """A timm image network that turns each frame into a vector.
 
-Shapes: N frames of all clips, C channels, H W pixels, F features.
+Shapes: B batch, T frames, N frames of all clips, C channels, H W pixels, F features.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slrtune.config.errors import UserError
 from slrtune.config.model import ActivationCheckpointing
+from slrtune.models.attention import none_if_all_valid
 from slrtune.models.recompute import recomputed
 from slrtune.models.weights import hub_download, load_weights, read_weights
 
@@ -44,6 +45,7 @@ class FrameBackbone(nn.Module):
             beyond a chunk. A single chunk is not recomputed: that would save nothing.
         freeze_batch_norm: BatchNorm normalises with the running statistics in training too.
         drop_path: stochastic depth of the last block, where the architecture has it.
+        options: further keyword arguments of the architecture, such as another depth.
 
     Attributes:
         num_features: length F of a frame's feature vector.
@@ -63,6 +65,7 @@ class FrameBackbone(nn.Module):
         activation_checkpointing: ActivationCheckpointing,
         freeze_batch_norm: bool,
         drop_path: float = 0.0,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if frame_chunk_size is not None and frame_chunk_size < 1:
@@ -70,7 +73,7 @@ class FrameBackbone(nn.Module):
         self.frame_chunk_size = frame_chunk_size
         self.activation_checkpointing = activation_checkpointing
         self.freeze_batch_norm = freeze_batch_norm
-        network = _create_network(name, image_size, pretrained, drop_path)
+        network = _create_network(name, image_size, pretrained, drop_path, options or {})
         if activation_checkpointing == "selective":
             # A kept result must not be overwritten.
             for module in network.modules():
@@ -122,6 +125,32 @@ class FrameBackbone(nn.Module):
         ]
         return torch.cat(features)
 
+    def of_clips(self, frames: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Features of the valid frames of clips; those of padded frames are zero.
+
+        Padded frames never enter the network, so they cost nothing and leave BatchNorm alone; but
+        in a compiled or exported graph they do where BatchNorm takes no statistics.
+
+        Args:
+            frames: (B, T, C, H, W).
+            frame_mask: (B, T), True where a frame is valid.
+
+        Returns:
+            (B, T, F).
+        """
+        mask, flat = none_if_all_valid(frame_mask), frames.flatten(0, 1)
+        if mask is None:
+            return self(flat).unflatten(0, frames.shape[:2])
+        if torch.compiler.is_compiling() and not self.mixes_frames:
+            # A graph has no room for a number of frames that only the mask knows.
+            blank = frames.masked_fill(~mask[..., None, None, None], 0.0)
+            features: Tensor = self(blank.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            return features.masked_fill(~mask[..., None], 0.0)
+        valid = mask.flatten().nonzero().squeeze(1)
+        features = self(flat, valid)
+        padded = features.new_zeros(flat.shape[0], features.shape[1])
+        return padded.index_copy(0, valid, features).unflatten(0, frames.shape[:2])
+
     @property
     def mixes_frames(self) -> bool:
         """Whether a frame's features depend on the others: BatchNorm takes its statistics now."""
@@ -160,9 +189,15 @@ def _unchanged_running_statistics(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, num_batches_tracked
 
 
-def _create_network(name: str, image_size: int, pretrained: bool | str, drop_path: float) -> Any:
+def _create_network(
+    name: str,
+    image_size: int,
+    pretrained: bool | str,
+    drop_path: float,
+    more_options: Mapping[str, Any],
+) -> Any:
     published = _published_config(name)
-    options: dict[str, Any] = {}
+    options = dict(more_options)
     if published.fixed_input_size:
         # Vision transformers tie their positions to the image size and must be told it.
         options["img_size"] = image_size

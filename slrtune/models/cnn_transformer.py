@@ -38,9 +38,6 @@ Pooling = Literal["mean", "class_token", "attention"]
 class CNNTransformer(FrameFeatureModel):
     """Frame features → projection → (convolutions →) positions → encoder → pooling → classifier.
 
-    Padded frames never enter the backbone, so they cost nothing and leave BatchNorm alone; but in a
-    compiled or exported graph they do where BatchNorm takes no statistics.
-
     Args:
         num_classes: glosses G.
         num_frames: frames T of a training clip. Positions are interpolated for another T, so pad
@@ -143,18 +140,7 @@ class CNNTransformer(FrameFeatureModel):
         return {name: backbone.get(name, top) for name, _ in self.named_parameters()}
 
     def frame_features(self, frames: Tensor, frame_mask: Tensor | None = None) -> Tensor:
-        mask, flat = none_if_all_valid(frame_mask), frames.flatten(0, 1)
-        if mask is None:
-            return self.backbone(flat).unflatten(0, frames.shape[:2])
-        if torch.compiler.is_compiling() and not self.backbone.mixes_frames:
-            # A graph has no room for a number of frames that only the mask knows.
-            blank = frames.masked_fill(~mask[..., None, None, None], 0.0)
-            features = self.backbone(blank.flatten(0, 1)).unflatten(0, frames.shape[:2])
-            return features.masked_fill(~mask[..., None], 0.0)
-        valid = mask.flatten().nonzero().squeeze(1)
-        features = self.backbone(flat, valid)
-        padded = features.new_zeros(flat.shape[0], features.shape[1])
-        return padded.index_copy(0, valid, features).unflatten(0, frames.shape[:2])
+        return self.backbone.of_clips(frames, frame_mask)
 
     def classify_features(self, features: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         mask = none_if_all_valid(frame_mask)

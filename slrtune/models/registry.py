@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from slrtune.config.errors import UserError
+from slrtune.config.objective import Task
 
 
 class VideoModel(nn.Module, ABC):
@@ -22,11 +23,13 @@ class VideoModel(nn.Module, ABC):
     ``num_classes``, ``num_frames`` and ``image_size``.
 
     Attributes:
+        task: what the model is for: the gloss of a clip, or its text (``translation.py``).
         encoder_prefixes: parameters whose name starts with one of these are the (pretrained)
             encoder and learn with ``encoder_learning_rate``; the others with ``learning_rate``.
         has_frame_features: whether the model is a :class:`FrameFeatureModel`.
     """
 
+    task: ClassVar[Task] = "recognition"
     encoder_prefixes: ClassVar[tuple[str, ...]] = ()
     has_frame_features: ClassVar[bool] = False
 
@@ -104,9 +107,9 @@ def register_model(name: str) -> Callable[[ModelClass], ModelClass]:
     return register
 
 
-def list_models() -> list[str]:
-    """Names of all registered architectures, sorted."""
-    return sorted(_MODELS)
+def list_models(task: Task | None = None) -> list[str]:
+    """Names of the registered architectures for ``task`` (None = of all), sorted."""
+    return sorted(name for name, model in _MODELS.items() if task in (None, model.task))
 
 
 def model_class(name: str) -> type[VideoModel]:

@@ -15,6 +15,7 @@ _MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
 _CHUNK_KEYS = {
     "cnn_transformer": "model.cnn_transformer.frame_chunk_size",
     "timesformer": "model.timesformer.attention_chunk_size",
+    "dense_vit": "model.dense_vit.frame_chunk_size",
 }
 _MAX_CHUNKS = 4
 _MAX_DEPTHS = 3

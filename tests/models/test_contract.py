@@ -17,7 +17,7 @@ from tests.models.tiny import (
     tiny_model,
 )
 
-every_model = pytest.mark.parametrize("name", list_models())
+every_model = pytest.mark.parametrize("name", list_models("recognition"))
 
 
 @every_model
