@@ -49,17 +49,25 @@ def synth(
         str | None,
         typer.Option(help="Words to spell instead of A-Z, separated by commas: HELLO,DEAF."),
     ] = None,
+    sentences: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Instead: so many sentences by each signer, 64 px."),
+    ] = None,
 ) -> None:
     """Render the fingerspelling data set: A-Z as real MP4 files, signers split without overlap."""
     from dataclasses import replace
 
     from slrtune.cli.console import progress_bar, say
-    from slrtune.data.synth.dataset import SynthSettings, render_dataset
+    from slrtune.data.synth.dataset import SpellingSettings, SynthSettings, render_dataset
+    from slrtune.data.synth.sentences import SentenceSettings
 
-    settings = SynthSettings(seed=seed, num_signers=signers, size_px=size_px)
+    letters = SynthSettings(seed=seed, num_signers=signers, size_px=size_px)
+    settings: SpellingSettings = letters
     if words is not None:
         spelled = tuple(word.strip().upper() for word in words.split(","))
-        settings = replace(settings, words=spelled)
+        settings = replace(letters, words=spelled)
+    if sentences is not None:
+        settings = SentenceSettings(seed, signers, clips_per_signer=sentences)
     with _disk_errors_explained(), progress_bar() as show:
         render_dataset(out, settings, on_progress=lambda done, n: show("rendering", done, n))
     say(f"Videos in {out.resolve()}; train with --set data.source=auto --set data.root={out}")

@@ -13,14 +13,17 @@ _MAX_NAMED = 8
 def print_stats(stats: DataStats) -> None:
     """What there is in a few lines: counts, spreads, and the most frequent values."""
     glosses, signers = stats.clips_per_gloss, stats.clips_per_signer
+    sentences = stats.words_per_sentence
+    what = "a sign" if glosses else "a clip"
     table(
         f"{stats.num_clips} clips",
         ("", "kinds", "lowest", "median", "highest"),
         [
-            _row("clips per gloss", len(glosses), list(glosses.values())),
+            *[_row("clips per gloss", len(glosses), list(glosses.values()))][: len(glosses)],
+            *[_row("words per sentence", stats.num_words, sentences)][: len(sentences)],
             _row("clips per signer", len(signers), list(signers.values())),
-            _row("duration of a sign (s)", None, stats.durations_s),
-            _row("frames of a sign", None, stats.num_frames),
+            _row(f"duration of {what} (s)", None, stats.durations_s),
+            _row(f"frames of {what}", None, stats.num_frames),
             _row("width (px)", None, _repeated({w: n for (w, _), n in stats.resolutions.items()})),
             _row("height (px)", None, _repeated({h: n for (_, h), n in stats.resolutions.items()})),
             _row("frame rate (fps)", len(stats.frame_rates), _repeated(stats.frame_rates)),
@@ -32,6 +35,9 @@ def print_stats(stats: DataStats) -> None:
     _say_ranked("most frequent glosses", glosses)
     _say_ranked("rarest glosses", dict(list(glosses.items())[::-1]))
     _say_ranked("signers", signers)
+    if sentences:
+        different = stats.num_different_sentences
+        say(f"  sentences: {len(sentences)}, {different} different, {stats.num_words} words")
     extras = {
         "sentences": stats.num_sentences,
         "boxes": stats.num_boxes,

@@ -8,16 +8,24 @@ from slrtune.cli.console import percent, progress_bar, say, table
 from slrtune.config.data import DataConfig
 from slrtune.data.coverage import Coverage
 from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.splits import Needs
 
 _MAX_NAMED, _MAX_GLOSS = 10, 40
 
 
-def prepare(data: DataConfig) -> PreparedData:
+def prepare(data: DataConfig, needs: Needs = "gloss") -> PreparedData:
     """Render, index and pack on first use, with bars; then say where it is and what is usable."""
     with progress_bar() as show:
-        prepared = prepare_data(data, on_progress=show)
-    say(f"Data: {len(prepared.glosses)} glosses, clips in {prepared.pack.folder}")
+        prepared = prepare_data(data, on_progress=show, needs=needs)
+    what = f"{len(prepared.glosses)} glosses"
+    if needs == "sentence":
+        sentences = prepared.sentences(data.train_split)
+        what = f"{len(set(sentences))} different sentences to train on"
+    say(f"Data: {what}, clips in {prepared.pack.folder}")
     print_coverage(prepared.coverage)
+    for split in (data.train_split, data.val_split):
+        if number := prepared.num_without(split):
+            say(f"  split {split}: {number} usable clip(s) without a {needs} left out", "yellow")
     return prepared
 
 

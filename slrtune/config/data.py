@@ -49,16 +49,17 @@ class DataConfig(Settings):
     """Where the clips come from, how they are packed, and the shape that the model sees."""
 
     source: Literal[
-        "fingerspelling", "auto", "class_folders", "csv", "wlasl", "msasl", "asl_citizen",
-        "phoenix", "how2sign", "isltranslate", "headerless", "manifest",
+        "fingerspelling", "fingerspelling_words", "auto", "class_folders", "csv", "wlasl", "msasl",
+        "asl_citizen", "phoenix", "how2sign", "isltranslate", "headerless", "manifest",
     ] = "fingerspelling"  # fmt: skip
-    """`fingerspelling`: the embedded synthetic data set, rendered on first use.
+    """`fingerspelling`: the embedded synthetic data set, letters A to Z, rendered on first use.
+    `fingerspelling_words`: the same signers spell words and short sentences, for translation.
     `auto`: your own data in `root`, their format told by the content of `annotations`.
     `class_folders`: `root/<split>/<gloss>/*.mp4` or `root/<gloss>/*.mp4`, without annotations.
     Each other: the format of `annotations`, see docs/data.md. In all of them a folder of images may
     stand for a video."""
     root: Path | None = None
-    """Folder of the videos, relative to where slrtune is started. Not for `fingerspelling`."""
+    """Folder of the videos, relative to where slrtune is started. Not for embedded data sets."""
     annotations: tuple[Path, ...] = ()
     """Files that list the clips: a path or a list of them, such as one for each split. None =
     `root/labels.csv` where there is one, else the class folders themselves. Also a manifest that
@@ -82,6 +83,12 @@ class DataConfig(Settings):
     """Fingerspelling: seed of the rendered videos."""
     synth_num_signers: int = Field(default=16, ge=3, le=99)
     """Fingerspelling: synthetic signers, shared out to train, val and test without overlap."""
+    synth_clips_per_signer: int = Field(default=28, ge=1, le=1000)
+    """`fingerspelling_words`: sentences of each signer of train; the others spell half as many."""
+    synth_max_words: int = Field(default=3, ge=1, le=3)
+    """`fingerspelling_words`: the most words of a sentence, which has at most 12 characters."""
+    synth_letter_s: float = Field(default=0.4, ge=0.2, le=1.5)
+    """`fingerspelling_words`: how long a letter is held; there are 10 frames a second."""
     train_split: str = "train"
     """Name of the split to train on."""
     val_split: str = "val"
@@ -131,6 +138,11 @@ class DataConfig(Settings):
     num_loader_workers: int = Field(default=0, ge=0, le=64)
     """Loader processes per training worker; 0 = a thread of the training process, which starts at
     once and is enough where clips are packed raw."""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the videos are rendered rather than the user's own."""
+        return self.source in ("fingerspelling", "fingerspelling_words")
 
     @field_validator("annotations", mode="before")
     @classmethod

@@ -73,14 +73,16 @@ def broken_rules(experiment: Experiment, *, check_paths: bool) -> list[BrokenRul
     return [broken for rule in rules for broken in rule(experiment)]
 
 
-_WITHOUT_ANNOTATIONS = ("fingerspelling", "auto", "class_folders", "csv")
+_WITHOUT_ANNOTATIONS = (
+    "fingerspelling", "fingerspelling_words", "auto", "class_folders", "csv",
+)  # fmt: skip
 
 
 def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
     data = experiment.data
     if data.pack is not None:
         return  # it holds its own list of clips
-    if data.source != "fingerspelling" and data.root is None:
+    if not data.is_embedded and data.root is None:
         yield BrokenRule(
             "data.root",
             ("data.source",),
@@ -93,7 +95,7 @@ def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
             ("data.source",),
             f"must be given for data.source {data.source}; set it to the file that lists the clips",
         )
-    if data.source in ("fingerspelling", "class_folders") and data.annotations:
+    if (data.is_embedded or data.source == "class_folders") and data.annotations:
         yield BrokenRule(
             "data.annotations",
             ("data.source",),

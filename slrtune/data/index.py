@@ -26,7 +26,7 @@ def index_clips(config: DataConfig, root: Path) -> tuple[ClipRecord, ...]:
     ``duplicate``, one that ends before it begins ``out_of_range``.
 
     Args:
-        root: folder of the videos; for ``fingerspelling`` where they were rendered.
+        root: folder of the videos; for the embedded data sets where they were rendered.
 
     Raises:
         UserError: no such folder, no clip in it, an annotation file that breaks its format, or a
@@ -70,9 +70,9 @@ def _annotation_files(config: DataConfig, root: Path) -> tuple[Path, ...]:
             )
         return tuple(file.expanduser() for file in config.annotations)
     has_table = (root / LABEL_TABLE).is_file()
-    if has_table and config.source in ("auto", "csv", "fingerspelling"):
+    if has_table and (config.is_embedded or config.source in ("auto", "csv")):
         return (root / LABEL_TABLE,)
-    if config.source not in ("auto", "class_folders", "fingerspelling"):
+    if not config.is_embedded and config.source not in ("auto", "class_folders"):
         raise UserError(f"data.annotations: must be given for data.source {config.source}")
     return ()
 
@@ -82,7 +82,7 @@ def _read(config: DataConfig, listing: Listing) -> list[ClipRecord]:
 
 
 def _format(config: DataConfig, file: Path) -> str:
-    if config.source in ("auto", "fingerspelling"):
+    if config.source == "auto" or config.is_embedded:
         return detect_format(file, has_mapping=bool(config.columns))
     return config.source
 

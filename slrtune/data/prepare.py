@@ -1,6 +1,6 @@
 """From files to clips ready for training: render, index, pack; each once per content.
 
-    cache_dir/fingerspelling-<digest>/   rendered videos, if the source is fingerspelling
+    cache_dir/fingerspelling-<digest>/   rendered videos, if the source is an embedded one
     cache_dir/clips-<key>/               a pack made on first use, see `slrtune.data.pack.reader`
 
 `data.pack` names a pack that `slrtune data pack` made instead. Either way the packing is the same.
@@ -30,8 +30,9 @@ from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackFacts, damage_at_a_glance, read_records
 from slrtune.data.pack.source import check_pack, pack_command, plan_pack
 from slrtune.data.pack.storage import Folder
-from slrtune.data.splits import assign_splits, require_clips, require_split
+from slrtune.data.splits import Needs, assign_splits, has_needed, require_clips, require_split
 from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
+from slrtune.data.synth.sentences import SentenceSettings
 from slrtune.data.workers import available_cpus
 
 Progress = Callable[[str, int, int], None]
@@ -53,20 +54,23 @@ class PreparedData:
         pack: holds the clips.
         root: where the source files are or were; `ClipRecord.path` is relative to it.
         records: every listed clip, usable or not; the place is the clip id.
+        needs: what the clips of `dataset` have.
     """
 
     pack: Pack
     root: Path
     config: DataConfig
     records: tuple[ClipRecord, ...]
+    needs: Needs = "gloss"
 
     @cached_property
     def glosses(self) -> tuple[str, ...]:
         """Labels: a gloss's label is its place here, of all splits together.
 
-        In the order of the data's own class list; sorted where the data have none.
+        In the order of the data's own class list; sorted where the data have none. Without any
+        where the data have sentences only.
         """
-        usable = [record for record in self.records if record.is_usable]
+        usable = [record for record in self.records if record.is_usable and record.gloss]
         if any(record.label_id is None for record in usable):
             return tuple(sorted({record.gloss for record in usable}))
         by_number = sorted({(record.label_id, record.gloss) for record in usable})
@@ -77,14 +81,33 @@ class PreparedData:
         """What was listed, found and usable, and why the rest is not."""
         return Coverage.of(self.records)
 
+    def sentences(self, split: str) -> list[str]:
+        """The sentences of the clips of `dataset`, in their order."""
+        return [
+            record.sentence or ""
+            for record in self.records
+            if record.split == split and has_needed(record, "sentence")
+        ]
+
+    def num_without(self, split: str) -> int:
+        """Usable clips of ``split`` that are left out because they lack what is needed."""
+        return sum(
+            record.split == split and record.is_usable and not has_needed(record, self.needs)
+            for record in self.records
+        )
+
     def dataset(self, split: str, *, is_training: bool, seed: int) -> ClipDataset:
-        """The usable clips of ``split``; augmented, and sampled at random, only for training."""
+        """The usable clips of ``split`` that have what is needed: a gloss, or a sentence.
+
+        Augmented, and sampled at random, only for training. The label of a clip without a gloss
+        is 0.
+        """
         label_of = {gloss: label for label, gloss in enumerate(self.glosses)}
         usable = [(i, record) for i, record in enumerate(self.records) if record.is_usable]
         clips = tuple(
-            ClipPlace(position, clip_id, label_of[record.gloss])
+            ClipPlace(position, clip_id, label_of.get(record.gloss, 0))
             for position, (clip_id, record) in enumerate(usable)  # a pack holds just the usable
-            if record.split == split
+            if record.split == split and has_needed(record, self.needs)
         )
         return ClipDataset(self.pack, clips, self.config, is_training=is_training, seed=seed)
 
@@ -95,6 +118,7 @@ def prepare_data(
     num_workers: int | None = None,
     *,
     only_split: str | None = None,
+    needs: Needs = "gloss",
 ) -> PreparedData:
     """Open the pack that ``config`` names, or render, index and pack what is not there yet.
 
@@ -104,6 +128,7 @@ def prepare_data(
         num_workers: processes that render and pack; None = one per available core.
         only_split: the split that must have a usable clip; None = those of training and
             validation.
+        needs: what a clip must have to count there: ``sentence`` for translation.
 
     Raises:
         UserError: no folder, a bad annotation file, an empty split (by its name), a full disk, a
@@ -118,10 +143,10 @@ def prepare_data(
             pack, root = _named_pack(config, config.pack, on_progress)
         records = assign_splits(pack.records(), config)
     if only_split is None:
-        require_clips(records, config, root)
+        require_clips(records, config, root, needs)
     else:
-        require_split(records, only_split, root)
-    return PreparedData(pack, root, config, records)
+        require_split(records, only_split, root, needs)
+    return PreparedData(pack, root, config, records, needs)
 
 
 def pack_data(
@@ -151,8 +176,8 @@ def pack_data(
 
 
 def source_root(config: DataConfig, on_progress: Progress, num_workers: int) -> Path:
-    """The folder of the source videos; fingerspelling is rendered on first use."""
-    if config.source != "fingerspelling":
+    """The folder of the source videos; the embedded data sets are rendered on first use."""
+    if not config.is_embedded:
         if config.root is None:
             raise UserError(f"data.root: must be given for data.source {config.source}")
         return config.root.expanduser()
@@ -202,9 +227,9 @@ def _named_pack(config: DataConfig, address: str, on_progress: Progress) -> tupl
             f"with:\n  {pack_command(config, address)}"
         )
     root, listed = Path(pack.facts.root), None
-    if config.source == "fingerspelling":
+    if config.is_embedded:
         differs = root.name.startswith(_RENDERED) and root.name != _rendered_folder(config).name
-        other = ["it holds letters of another data.synth_seed or data.synth_num_signers"] * differs
+        other = ["it was rendered with other settings data.synth_…"] * differs
     else:
         other = []
         root = config.root.expanduser() if config.root else root
@@ -293,8 +318,16 @@ def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
         partial_folder.rename(folder)
 
 
-def _synth_settings(config: DataConfig) -> SynthSettings:
-    return SynthSettings(seed=config.synth_seed, num_signers=config.synth_num_signers)
+def _synth_settings(config: DataConfig) -> SynthSettings | SentenceSettings:
+    if config.source == "fingerspelling":
+        return SynthSettings(seed=config.synth_seed, num_signers=config.synth_num_signers)
+    return SentenceSettings(
+        seed=config.synth_seed,
+        num_signers=config.synth_num_signers,
+        letter_s=config.synth_letter_s,
+        clips_per_signer=config.synth_clips_per_signer,
+        max_words=config.synth_max_words,
+    )
 
 
 def _rendered_folder(config: DataConfig) -> Path:

@@ -6,12 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.seeding import Purpose, random_stream
 
+Needs = Literal["gloss", "sentence"]
+"""What a clip must have to be learnt from: to be recognized, or to be translated."""
 TEST_SPLIT = "test"
 """What `data.test_fraction` makes."""
 
@@ -109,8 +112,16 @@ def choose_held_out(
     return {clip_id for gloss, ids in shuffled.items() for clip_id in ids[: taken[gloss]]}
 
 
-def require_clips(records: Sequence[ClipRecord], config: DataConfig, root: Path) -> None:
-    """Refuse a train or val split without a usable clip, by its name.
+def has_needed(record: ClipRecord, needs: Needs) -> bool:
+    """Whether the clip is usable and has a gloss, or a sentence with text."""
+    found = record.gloss if needs == "gloss" else (record.sentence or "").strip()
+    return record.is_usable and bool(found)
+
+
+def require_clips(
+    records: Sequence[ClipRecord], config: DataConfig, root: Path, needs: Needs = "gloss"
+) -> None:
+    """Refuse a train or val split without a usable clip that has what is needed, by its name.
 
     Raises:
         UserError: naming the split, what was found instead, and the cure.
@@ -119,34 +130,50 @@ def require_clips(records: Sequence[ClipRecord], config: DataConfig, root: Path)
         ("train_split", "set data.train_split to one of them"),
         ("val_split", "set data.val_split to one of them or data.val_fraction to e.g. 0.2"),
     ):
-        _require(records, getattr(config, key), root, f"data.{key}", cure)
+        _require(records, getattr(config, key), root, needs, f"data.{key}", cure)
 
 
-def require_split(records: Sequence[ClipRecord], split: str, root: Path) -> None:
+def require_split(
+    records: Sequence[ClipRecord], split: str, root: Path, needs: Needs = "gloss"
+) -> None:
     """Refuse one split that is to be evaluated and has no usable clip, by its name.
 
     Raises:
         UserError: naming the split, what was found instead, and the cure.
     """
-    _require(records, split, root, "--split", "name one of them")
+    _require(records, split, root, needs, "--split", "name one of them")
 
 
-def _require(records: Sequence[ClipRecord], split: str, root: Path, place: str, cure: str) -> None:
-    usable = Counter(record.split for record in records if record.is_usable)
-    if not usable:
+_NEEDED = {
+    "gloss": (
+        "clips must have a gloss to be recognized, but those of {root} have sentences only; take "
+        "annotations with glosses, or a model that translates"
+    ),
+    "sentence": (
+        "clips must have a sentence to be translated, but those of {root} have glosses only; take "
+        "annotations with a column sentence (--set data.columns), or a model that recognizes"
+    ),
+}
+
+
+def _require(
+    records: Sequence[ClipRecord], split: str, root: Path, needs: Needs, place: str, cure: str
+) -> None:
+    usable = Counter(record.split for record in records if has_needed(record, needs))
+    if not any(record.is_usable for record in records):
         first = records[0]
         raise UserError(
             f"data.root: no clip of {root} can be used ({_losses(records)}; "
             f"first: {first.path}: {first.reason}); correct data.root or the files"
         )
-    if all(not record.gloss for record in records if record.is_usable):
-        raise UserError(
-            f"data: clips must have a gloss to be recognized, but those of {root} have sentences "
-            "only; take annotations with glosses"
-        )
+    if not usable:
+        raise UserError(f"data: {_NEEDED[needs].format(root=root)}")
     if not usable[split]:
         found = ", ".join(f"{name} {count}" for name, count in sorted(usable.items()))
-        lost = _losses([record for record in records if record.split == split])
+        here = [record for record in records if record.split == split]
+        lost = _losses(here)
+        if num_bare := sum(record.is_usable for record in here):
+            lost = f"{lost + ', ' if lost else ''}{num_bare} without a {needs}"
         raise UserError(
             f"{place}: split '{split}' of {root} has no usable clip "
             f"({lost + '; ' if lost else ''}splits found: {found}); {cure}"

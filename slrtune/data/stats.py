@@ -39,6 +39,8 @@ class DataStats:
         num_frames: of the signs.
         resolutions: by (width, height) in pixels, most frequent first.
         frame_rates: by fps, most frequent first.
+        words_per_sentence: of clips whose sentence has text; words are what spaces part.
+        num_words: different ones of all sentences.
     """
 
     num_clips: int
@@ -51,6 +53,9 @@ class DataStats:
     resolutions: dict[tuple[int, int], int]
     frame_rates: dict[float, int]
     num_sentences: int
+    num_different_sentences: int
+    words_per_sentence: tuple[int, ...]
+    num_words: int
     num_boxes: int
     num_keypoints: int
 
@@ -59,6 +64,7 @@ class DataStats:
         """Count ``records``, probed or not."""
         usable = [record for record in records if record.is_usable]
         frames = [(record, _num_frames(record)) for record in usable]
+        sentences = [text for record in records if (text := (record.sentence or "").strip())]
         return cls(
             num_clips=len(records),
             splits=Counter(record.split for record in records),
@@ -69,7 +75,10 @@ class DataStats:
             num_frames=tuple(n for _, n in frames),
             resolutions=_ranked((r.width, r.height) for r in usable if r.width and r.height),
             frame_rates=_ranked(round(r.fps, 2) for r in usable if r.fps),
-            num_sentences=sum(record.sentence is not None for record in records),
+            num_sentences=len(sentences),
+            num_different_sentences=len(set(sentences)),
+            words_per_sentence=tuple(len(text.split()) for text in sentences),
+            num_words=len({word for text in sentences for word in text.split()}),
             num_boxes=sum(record.box is not None for record in records),
             num_keypoints=sum(record.keypoints is not None for record in records),
         )

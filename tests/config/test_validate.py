@@ -71,9 +71,9 @@ def test_an_override_wins_and_its_mistake_names_the_option(tmp_path: Path) -> No
     overridden = load_experiment(path, read_overrides(["training.max_epochs=7"]))
     assert overridden.training.max_epochs == 7
     assert mistakes_of(path, "data.source=tape") == [
-        "--set: data.source must be 'fingerspelling', 'auto', 'class_folders', 'csv', 'wlasl', "
-        "'msasl', 'asl_citizen', 'phoenix', 'how2sign', 'isltranslate', 'headerless' or "
-        "'manifest', but is 'tape'"
+        "--set: data.source must be 'fingerspelling', 'fingerspelling_words', 'auto', "
+        "'class_folders', 'csv', 'wlasl', 'msasl', 'asl_citizen', 'phoenix', 'how2sign', "
+        "'isltranslate', 'headerless' or 'manifest', but is 'tape'"
     ]
 
 

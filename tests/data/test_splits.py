@@ -133,3 +133,15 @@ def test_clips_with_sentences_only_cannot_be_trained_on() -> None:
     records = [replace(record, gloss="") for record in clips("train", a=2)]
     with pytest.raises(UserError, match="sentences only; take annotations with glosses"):
         require_clips(records, make_config(), Path("/x"))
+
+
+def test_clips_without_what_the_task_needs_do_not_count() -> None:
+    bare = [*clips("train", a=2), *clips("val", a=1)]
+    with pytest.raises(UserError, match="must have a sentence to be translated"):
+        require_clips(bare, make_config(), Path("/x"), "sentence")
+    told = [replace(record, sentence="Hello.") for record in bare[:1]]
+    with pytest.raises(UserError, match=r"split 'val' of /x has no usable clip \(1 without a sen"):
+        require_clips([*told, *bare[1:]], make_config(), Path("/x"), "sentence")
+    empty = [replace(record, sentence=" ") for record in bare]
+    with pytest.raises(UserError, match="must have a sentence to be translated"):
+        require_clips(empty, make_config(), Path("/x"), "sentence")

@@ -1,4 +1,4 @@
-"""The embedded data set: fingerspelling of synthetic signers as MP4 files in class folders."""
+"""The embedded data sets: fingerspelling of synthetic signers as MP4 files and a table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from slrtune.config.errors import UserError
 from slrtune.data.synth.background import paint_background
-from slrtune.data.synth.motion import pose_track, smooth_noise
+from slrtune.data.synth.motion import SPELLED_LETTER_S, pose_track, smooth_noise
 from slrtune.data.synth.mp4 import write_mp4
 from slrtune.data.synth.scene import render_frames
 from slrtune.data.synth.signer import make_signer
@@ -36,8 +37,41 @@ _HELD_OUT_SHARE = 3 / 16  # of the signers, for val and again for test
 
 
 @dataclass(frozen=True)
+class SpelledClip:
+    """One clip of a data set: a file and what it shows.
+
+    Attributes:
+        path: relative to the data set, beginning with the split.
+        text: letters A to Z and single spaces.
+        label: the same as the data set's table says it.
+    """
+
+    path: str
+    text: str
+    signer: int
+    label: str
+
+
+class SpellingSettings(Protocol):
+    """What a data set is rendered from: a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    LABEL_COLUMN: ClassVar[str]
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def size_px(self) -> int: ...
+    @property
+    def fps(self) -> int: ...
+    @property
+    def letter_s(self) -> float: ...
+    def clips(self) -> list[SpelledClip]: ...
+
+
+@dataclass(frozen=True)
 class SynthSettings:
-    """What is rendered.
+    """Letters or words in class folders.
 
     Attributes:
         seed: of everything random: signers, poses, backgrounds.
@@ -56,22 +90,11 @@ class SynthSettings:
     fps: int = 25
     words: tuple[str, ...] = tuple(string.ascii_uppercase)
 
+    LABEL_COLUMN: ClassVar[str] = "label"
+    letter_s: ClassVar[float] = SPELLED_LETTER_S  # of words: a single letter is held longer
+
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"synth: seed must be >= 0, but is {self.seed}; give 0 or more")
-        if self.num_signers < 3:
-            raise UserError(
-                f"synth: num_signers must be >= 3, but is {self.num_signers}; train, val and test "
-                "each need a signer of their own"
-            )
-        if self.size_px % _BLOCK_PX or self.size_px < 4 * _BLOCK_PX:
-            raise UserError(
-                f"synth: size_px must be a multiple of {_BLOCK_PX} from {4 * _BLOCK_PX} on, but is "
-                f"{self.size_px}; H.264 codes blocks of this size: try "
-                f"{max(4 * _BLOCK_PX, self.size_px // _BLOCK_PX * _BLOCK_PX)}"
-            )
-        if not 5 <= self.fps <= 60:
-            raise UserError(f"synth: fps must be between 5 and 60, but is {self.fps}; try 25")
+        check_pictures(self.seed, self.num_signers, self.size_px, self.fps)
         if not self.words:
             raise UserError("synth: words must not be empty; give at least one word or letter")
         for word in self.words:
@@ -84,12 +107,36 @@ class SynthSettings:
         if repeated:
             raise UserError(f"synth: words must differ, but {repeated[0]!r} is there twice")
 
+    def clips(self) -> list[SpelledClip]:
+        """Each word by every signer once."""
+        return [
+            SpelledClip(f"{split}/{word}/{word}_{signer_name(signer)}.mp4", word, signer, word)
+            for word in self.words
+            for signer, split in enumerate(signer_splits(self.num_signers))
+        ]
 
-@dataclass(frozen=True)
-class _ClipJob:
-    path: Path
-    word: str
-    signer: int
+
+def check_pictures(seed: int, num_signers: int, size_px: int, fps: int) -> None:
+    """What all data sets ask of their signers and pictures.
+
+    Raises:
+        UserError: a value breaks a rule.
+    """
+    if seed < 0:
+        raise UserError(f"synth: seed must be >= 0, but is {seed}; give 0 or more")
+    if num_signers < 3:
+        raise UserError(
+            f"synth: num_signers must be >= 3, but is {num_signers}; train, val and test "
+            "each need a signer of their own"
+        )
+    if size_px % _BLOCK_PX or size_px < 4 * _BLOCK_PX:
+        raise UserError(
+            f"synth: size_px must be a multiple of {_BLOCK_PX} from {4 * _BLOCK_PX} on, but is "
+            f"{size_px}; H.264 codes blocks of this size: try "
+            f"{max(4 * _BLOCK_PX, size_px // _BLOCK_PX * _BLOCK_PX)}"
+        )
+    if not 5 <= fps <= 60:
+        raise UserError(f"synth: fps must be between 5 and 60, but is {fps}; try 25")
 
 
 def signer_splits(num_signers: int) -> list[str]:
@@ -99,14 +146,14 @@ def signer_splits(num_signers: int) -> list[str]:
     return ["train"] * num_train + ["val"] * num_held_out + ["test"] * num_held_out
 
 
-def render_clip(text: str, signer: int, settings: SynthSettings) -> np.ndarray:
-    """Spell ``text`` (letters A to Z) by signer number ``signer``: (T, H, W, 3) uint8.
+def render_clip(text: str, signer: int, settings: SpellingSettings) -> np.ndarray:
+    """Spell ``text`` (letters A to Z, spaces) by signer number ``signer``: (T, H, W, 3) uint8.
 
-    Depends on the seed, the signer, the text and the picture's size and rate only.
+    Depends on the seed, the signer, the text, its tempo and the picture's size and rate only.
     """
     person = make_signer(settings.seed, signer)
     rng = np.random.default_rng([settings.seed, signer, *text.encode()])
-    poses = pose_track(text, person, settings.fps, rng)
+    poses = pose_track(text, person, settings.fps, rng, settings.letter_s)
     margin_px = settings.size_px // 16
     background = paint_background(
         person.skin,
@@ -120,14 +167,14 @@ def render_clip(text: str, signer: int, settings: SynthSettings) -> np.ndarray:
 
 def render_dataset(
     out: Path,
-    settings: SynthSettings = SynthSettings(),
+    settings: SpellingSettings = SynthSettings(),
     num_workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Render one clip per word and signer into ``out``, and return ``out``.
+    """Render the clips of ``settings`` into ``out``, and return ``out``.
 
-    Writes ``<split>/<word>/<word>_signer<NN>.mp4``, ``labels.csv`` (path, label, signer, split) and
-    last ``synth.json``. A complete data set of the same settings is left alone; an interrupted one
+    Writes the videos, ``labels.csv`` (path, label or sentence, signer, split) and last
+    ``synth.json``. A complete data set of the same settings is left alone; an interrupted one
     is continued. The bytes do not depend on ``num_workers``.
 
     Args:
@@ -142,30 +189,30 @@ def render_dataset(
         return out
     out.mkdir(parents=True, exist_ok=True)
     (out / _PARTIAL_SETTINGS_FILE).write_text(_settings_text(settings), encoding="utf-8")
-    jobs = _clip_jobs(out, settings)
-    waiting = [job for job in jobs if not job.path.exists()]
-    for folder in {job.path.parent for job in waiting}:
+    clips = settings.clips()
+    waiting = [clip for clip in clips if not (out / clip.path).exists()]
+    for folder in {(out / clip.path).parent for clip in waiting}:
         folder.mkdir(parents=True, exist_ok=True)
 
-    num_done = len(jobs) - len(waiting)
+    num_done = len(clips) - len(waiting)
 
     def count() -> None:
         nonlocal num_done
         num_done += 1
         if on_progress is not None:
-            on_progress(num_done, len(jobs))
+            on_progress(num_done, len(clips))
 
-    _render_all(waiting, settings, num_workers or _num_cores(), count)
-    _write_labels(out, jobs)
+    _render_all(out, waiting, settings, num_workers or _num_cores(), count)
+    _write_labels(out, clips, settings.LABEL_COLUMN)
     (out / _PARTIAL_SETTINGS_FILE).replace(out / SETTINGS_FILE)
     return out
 
 
-def _settings_text(settings: SynthSettings) -> str:
+def _settings_text(settings: SpellingSettings) -> str:
     return json.dumps({"renderer": RENDERER_VERSION, **asdict(settings)}, indent=2) + "\n"
 
 
-def _is_complete(out: Path, settings: SynthSettings) -> bool:
+def _is_complete(out: Path, settings: SpellingSettings) -> bool:
     """Whether ``out`` is already done; raises UserError if it may not be written to."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: the data set needs a folder, but this is a file; name another one")
@@ -187,39 +234,34 @@ def _is_complete(out: Path, settings: SynthSettings) -> bool:
     return False
 
 
-def _clip_jobs(out: Path, settings: SynthSettings) -> list[_ClipJob]:
-    return [
-        _ClipJob(out / split / word / f"{word}_{_signer_name(signer)}.mp4", word, signer)
-        for word in settings.words
-        for signer, split in enumerate(signer_splits(settings.num_signers))
-    ]
-
-
-def _signer_name(signer: int) -> str:
+def signer_name(signer: int) -> str:
+    """As files and tables name signer number ``signer``."""
     return f"signer{signer:02d}"
 
 
-def _render_job(job: _ClipJob, settings: SynthSettings) -> None:
-    write_mp4(job.path, render_clip(job.word, job.signer, settings), settings.fps)
+def _render_one(out: Path, clip: SpelledClip, settings: SpellingSettings) -> None:
+    write_mp4(out / clip.path, render_clip(clip.text, clip.signer, settings), settings.fps)
 
 
 def _render_all(
-    jobs: list[_ClipJob],
-    settings: SynthSettings,
+    out: Path,
+    clips: list[SpelledClip],
+    settings: SpellingSettings,
     num_workers: int,
     count: Callable[[], None],
 ) -> None:
-    num_workers = min(num_workers, len(jobs))
+    num_workers = min(num_workers, len(clips))
     if num_workers <= 1:
-        for job in jobs:
-            _render_job(job, settings)
+        for clip in clips:
+            _render_one(out, clip, settings)
             count()
         return
     # spawn: a forked copy of a process with threads (torch, Ray) may hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
         try:
-            for future in as_completed([pool.submit(_render_job, job, settings) for job in jobs]):
+            jobs = [pool.submit(_render_one, out, clip, settings) for clip in clips]
+            for future in as_completed(jobs):
                 future.result()
                 count()
         except BaseException:
@@ -233,10 +275,10 @@ def _num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _write_labels(out: Path, jobs: list[_ClipJob]) -> None:
+def _write_labels(out: Path, clips: list[SpelledClip], label_column: str) -> None:
     with (out / LABELS_FILE).open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", "label", "signer", "split"])
-        for job in jobs:
-            path = job.path.relative_to(out)
-            rows.writerow([path.as_posix(), job.word, _signer_name(job.signer), path.parts[0]])
+        rows.writerow(["path", label_column, "signer", "split"])
+        for clip in clips:
+            split = clip.path.split("/")[0]
+            rows.writerow([clip.path, clip.label, signer_name(clip.signer), split])

@@ -10,7 +10,8 @@ from slrtune.data.synth.signer import Signer
 
 _REST_S = 0.22
 _SINGLE_LETTER_S = 1.10
-_SPELLED_LETTER_S = 0.30
+SPELLED_LETTER_S = 0.30
+_PAUSE_S = 0.40
 _MOVING_LETTER_S = 0.90
 _TRANSITION_S = 0.32
 _SLIDE = 0.16  # the second of a double letter is signed further out, in hand lengths
@@ -29,8 +30,14 @@ _PATHS = {
 }  # fmt: skip
 
 
-def pose_track(text: str, signer: Signer, fps: float, rng: np.random.Generator) -> np.ndarray:
-    """Poses of ``text`` as (T, POSE_SIZE).
+def pose_track(
+    text: str,
+    signer: Signer,
+    fps: float,
+    rng: np.random.Generator,
+    letter_s: float = SPELLED_LETTER_S,
+) -> np.ndarray:
+    """Poses of ``text`` as (T, POSE_SIZE); at a space the hand rests for a moment.
 
     The targets form a step function that is smoothed with the bell-shaped speed profile of a
     minimum-jerk movement (Flash and Hogan, J. Neurosci. 5(7), 1985); superposed movements of this
@@ -41,9 +48,12 @@ def pose_track(text: str, signer: Signer, fps: float, rng: np.random.Generator) 
     targets = [np.tile(REST.to_vector(), (_frames(_REST_S / tempo, fps), 1))]
     slide = 0.0
     for position, letter in enumerate(text):
+        if letter == " ":
+            targets.append(np.tile(REST.to_vector(), (_frames(_PAUSE_S / tempo, fps), 1)))
+            continue
         is_double = position > 0 and letter == text[position - 1]
         slide = slide + _SLIDE if is_double else 0.0
-        hold_s = _SINGLE_LETTER_S if len(text) == 1 else _SPELLED_LETTER_S
+        hold_s = _SINGLE_LETTER_S if len(text) == 1 else letter_s
         if letter in _PATHS:
             hold_s = max(hold_s, _MOVING_LETTER_S)
         target = _letter_targets(letter, _frames(hold_s / tempo, fps))
