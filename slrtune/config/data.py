@@ -29,6 +29,9 @@ class AugmentationConfig(Settings):
     same place in all frames (random erasing). It may hide a hand for the whole clip."""
     use_horizontal_flip: bool = False
     """Mirror half of the clips. Off: in sign languages handedness carries meaning."""
+    use_gpu: bool = True
+    """Where a trial trains on a GPU, change its batches there (the same draws, pixels that differ
+    by rounding); the loader then only reads. Off, or without a GPU: on the CPU, by the loader."""
 
 
 class SamplingConfig(Settings):

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from slrtune.config.data import DataConfig
-from slrtune.data.augment import evaluation_view, training_view
+from slrtune.data.augment import (
+    Changes,
+    PartChange,
+    change_clips,
+    evaluation_view,
+    needed_part,
+)
+from slrtune.data.changes import draw_change
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.pack.clip import decode_clip
 from slrtune.data.pack.parameters import PackParameters
@@ -25,11 +32,16 @@ from slrtune.data.sharding import Key
 
 
 class Sample(NamedTuple):
-    """One clip as the model sees it: uint8 (T, C, H, W), label, and place in the manifest."""
+    """One clip: uint8 (T, C, H, W), label, and place in the manifest.
+
+    With a ``change`` still to be made, the pictures are of any size; without, as the model sees
+    them.
+    """
 
     frames: Tensor
     label: int
     clip_id: int
+    change: PartChange | None = None
 
 
 class ClipPlace(NamedTuple):
@@ -66,12 +78,31 @@ class ClipDataset(Dataset[Sample]):
         return len(self.clips)
 
     def __getitem__(self, key: int | Key) -> Sample:
-        """The sample of a key; a bare index means its first time in epoch 0.
+        """The sample of a key, changed already; a bare index means its first time in epoch 0.
 
         The epoch travels in the key because persistent loader processes hold their own copy of
         the dataset. A training sample depends on seed, clip id, epoch and how often the epoch has
         had it before, and on nothing else.
         """
+        sample = self.drawn(key)
+        if sample.change is None:
+            return sample
+        frames, changes = sample.frames.unsqueeze(0), Changes((sample.change,))
+        view = change_clips(frames, changes, self._config.image_size)[0]
+        return Sample(view, sample.label, sample.clip_id)
+
+    def __getitems__(self, keys: Sequence[int | Key]) -> list[Sample]:
+        """The samples of a batch, read in the order in which they lie on the disk.
+
+        Their changes are drawn, and left to `change_clips`, which makes them for the whole batch.
+        """
+        samples: dict[int, Sample] = {}
+        for place in sorted(range(len(keys)), key=lambda place: self._position(keys[place])):
+            samples[place] = self.drawn(keys[place])
+        return [samples[place] for place in range(len(keys))]
+
+    def drawn(self, key: int | Key) -> Sample:
+        """The sample of a key, with its change still to be made."""
         epoch, index, repeat = key if isinstance(key, tuple) else (0, key, 0)
         clip, packed = self.clips[index], self.packed_frames(index)
         if not self.is_training:
@@ -80,15 +111,9 @@ class ClipDataset(Dataset[Sample]):
         config = self._config
         chosen = training_frames(len(packed), config, rng)
         frames = channels_first(torch.from_numpy(packed[chosen]))
-        view = training_view(frames, config.image_size, config.augmentation, rng)
-        return Sample(view, clip.label, clip.clip_id)
-
-    def __getitems__(self, keys: Sequence[int | Key]) -> list[Sample]:
-        """The samples of a batch, read in the order in which they lie on the disk."""
-        samples: dict[int, Sample] = {}
-        for place in sorted(range(len(keys)), key=lambda place: self._position(keys[place])):
-            samples[place] = self[keys[place]]
-        return [samples[place] for place in range(len(keys))]
+        change = draw_change(config.augmentation, rng)
+        part, part_change = needed_part(frames, config.image_size, change)
+        return Sample(part, clip.label, clip.clip_id, part_change)
 
     def packed_frames(self, index: int) -> PackedFrames:
         """All packed frames of a clip: indexable uint8 (T', H', W', 3), mapped and read-only."""

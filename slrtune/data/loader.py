@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from slrtune.config.data import DataConfig
 from slrtune.data.ahead import loaded_ahead
+from slrtune.data.augment import Changes, change_clips, pad_together
 from slrtune.data.dataset import ClipDataset, Sample
 from slrtune.data.feature_cache import FeatureDataset, FeatureFile
 from slrtune.data.prepare import PreparedData
@@ -28,28 +30,46 @@ class ClipBatch:
             cache, floats (B, T, F).
         labels: int64 (B,), places in the prepared data's glosses.
         clip_ids: int64 (B,), places in its manifest.
+        augment: what `to` still has to make of the frames, which are of packed size until then.
     """
 
     frames: Tensor
     labels: Tensor
     clip_ids: Tensor
+    augment: Augment | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> ClipBatch:
-        """The same batch on ``device``; pinned memory is copied while the GPU computes."""
+        """The batch on ``device``, augmented there; pinned memory is copied asynchronously."""
+        frames = self.frames.to(device, non_blocking=True)
         return ClipBatch(
-            self.frames.to(device, non_blocking=True),
+            frames if self.augment is None else self.augment(frames),
             self.labels.to(device, non_blocking=True),
             self.clip_ids.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> ClipBatch:
         """The same batch in page-locked memory."""
-        return ClipBatch(
-            self.frames.pin_memory(), self.labels.pin_memory(), self.clip_ids.pin_memory()
+        return replace(
+            self,
+            frames=self.frames.pin_memory(),
+            labels=self.labels.pin_memory(),
+            clip_ids=self.clip_ids.pin_memory(),
         )
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Makes the changes that were drawn for the clips of a batch, wherever its frames are."""
+
+    changes: Changes
+    image_size: int
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """uint8 (B, T, C, H, W) of any size to (B, T, C, S, S)."""
+        return change_clips(frames, self.changes, self.image_size)
 
 
 class ClipLoader:
@@ -61,15 +81,19 @@ class ClipLoader:
         self,
         dataset: Dataset[Sample],
         batches: TrainingBatches | ValidationBatches,
-        num_workers: int,
+        config: DataConfig,
         pin_memory: bool,
     ) -> None:
+        num_workers = config.num_loader_workers
+        augments_on_gpu = pin_memory and config.augmentation.use_gpu
         self._batches = batches
         self._loader = DataLoader(
             dataset,
             batch_sampler=batches,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=partial(
+                collate, image_size=config.image_size, augments_later=augments_on_gpu
+            ),
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
             multiprocessing_context=process_context() if num_workers else None,
@@ -139,7 +163,7 @@ def build_loader(
         if is_training
         else ValidationBatches(len(dataset), shard)
     )
-    return ClipLoader(dataset, batches, config.num_loader_workers, pin_memory)
+    return ClipLoader(dataset, batches, config, pin_memory)
 
 
 def build_test_loader(
@@ -154,10 +178,24 @@ def build_test_loader(
     clips = prepared.dataset(split, is_training=False, seed=0)
     dataset = MultiViewDataset(clips, prepared.config, views)
     batches = ValidationBatches(len(dataset), Shard(batch_size, batch_size))
-    return ClipLoader(dataset, batches, prepared.config.num_loader_workers, pin_memory)
+    return ClipLoader(dataset, batches, prepared.config, pin_memory)
 
 
-def collate(samples: Sequence[Sample]) -> ClipBatch:
-    """One batch of the given samples, in their order."""
-    frames, labels, clip_ids = zip(*samples, strict=True)
-    return ClipBatch(torch.stack(frames), torch.tensor(labels), torch.tensor(clip_ids))
+def collate(
+    samples: Sequence[Sample], image_size: int = 0, *, augments_later: bool = False
+) -> ClipBatch:
+    """One batch of the given samples, in their order.
+
+    Args:
+        image_size: S, for samples whose change is still to be made.
+        augments_later: leave the changes to `ClipBatch.to`.
+    """
+    frames, labels, clip_ids, changes = zip(*samples, strict=True)
+    augment = None
+    if changes[0] is None:
+        batch = torch.stack(frames)
+    else:
+        batch, augment = pad_together(frames), Augment(Changes(changes), image_size)
+        if not augments_later:
+            batch, augment = augment(batch), None
+    return ClipBatch(batch, torch.tensor(labels), torch.tensor(clip_ids), augment)

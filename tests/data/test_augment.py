@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 
 from slrtune.config.data import AugmentationConfig
+from slrtune.data import augment
 from slrtune.data.augment import (
-    draw_crop,
+    Changes,
+    change_clips,
     evaluation_view,
+    needed_part,
+    pad_together,
     training_view,
 )
+from slrtune.data.changes import Change, draw_change, draw_crop
 
 NOTHING = AugmentationConfig(crop_scale_min=1.0, rotation_degrees=0.0, color_jitter=0.0)
 
@@ -58,26 +65,96 @@ def test_half_of_the_clips_are_flipped_on_request() -> None:
     assert 15 < sum(bool(view[..., :8].mean() < view[..., -8:].mean()) for view in views) < 45
 
 
-@pytest.mark.parametrize(("height", "width"), [(40, 80), (80, 40), (41, 41)])
-def test_the_crop_stays_inside_the_centre_square(height: int, width: int) -> None:
+def test_the_crop_stays_inside_the_centre_square() -> None:
     config = NOTHING.model_copy(update={"crop_scale_min": 0.3})
-    short = min(height, width)
-    y, x = (height - short) // 2, (width - short) // 2
     for seed in range(100):
-        top, left, crop_h, crop_w = draw_crop(height, width, config, rng(seed))
-        assert y <= top and top + crop_h <= y + short
-        assert x <= left and left + crop_w <= x + short
-        assert 0.2 * short**2 < crop_h * crop_w <= short**2
+        left, top, right, bottom = draw_crop(config, rng(seed))
+        assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+        assert 0.2 < (right - left) * (bottom - top) <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 80), (80, 40), (41, 41)])
+def test_the_crop_is_of_the_centre_square(height: int, width: int) -> None:
+    short = min(height, width)
+    source = Change(crop=(0.0, 0.5, 0.25, 1.0)).source(height, width)
+    (x0, y0), (x1, y1) = source @ [0, 0, 1], source @ [1, 1, 1]
+    assert (x0, x1 - x0) == pytest.approx(((width - short) / 2, short / 4))
+    assert (y0, y1) == pytest.approx((height / 2, height / 2 + short / 2))
+
+
+def changed(clip: Tensor, size: int, change: Change) -> Tensor:
+    part, part_change = needed_part(clip, size, change)
+    return change_clips(part.unsqueeze(0), Changes((part_change,)), size)[0]
+
+
+@pytest.mark.parametrize(("angle", "is_flipped"), [(17.0, False), (-30.0, True)])
+def test_rotation_crop_and_flip_are_those_of_torchvision(angle: float, is_flipped: bool) -> None:
+    clip = smooth_clip(2, 60, 80)
+    change = Change(crop=(0.1, 0.2, 0.9, 1.0), angle=angle, is_flipped=is_flipped)
+    expected = functional.rotate(clip, angle, interpolation=InterpolationMode.BILINEAR)
+    expected = functional.resized_crop(expected, 12, 16, 48, 48, [44, 44], antialias=False)
+    if is_flipped:
+        expected = functional.horizontal_flip(expected)
+    errors = (changed(clip, 44, change).float() - expected.float()).abs()
+    assert errors.mean() < 1.0
+    assert errors[..., 8:-8, 8:-8].max() <= 3  # edges to the black corners are sharper than there
+
+
+def test_colours_are_those_of_torchvision() -> None:
+    clip = smooth_clip()
+    expected = functional.adjust_brightness(clip / 255, 1.3)  # floats: it rounds after each of them
+    expected = functional.adjust_contrast(expected, 0.6)
+    expected = 255 * functional.adjust_saturation(expected, 1.4)
+    ours = changed(clip, 40, Change(brightness=1.3, contrast=0.6, saturation=1.4))
+    assert (ours.float() - expected).abs().max() < 0.51
+
+
+EVERYTHING = AugmentationConfig(
+    use_horizontal_flip=True, grey_share=0.5, blur_share=0.5, erase_share=0.5
+)
+
+
+def batch_of_sizes(size: int = 32) -> tuple[Tensor, Changes, list[Tensor]]:
+    """Clips of different sizes in one batch, with their changes, and each changed alone."""
+    clips = [smooth_clip(3, *shape) for shape in ((40, 60), (60, 40), (37, 37), (90, 120))]
+    parts = [
+        needed_part(clip, size, draw_change(EVERYTHING, rng(i))) for i, clip in enumerate(clips)
+    ]
+    changes = Changes(tuple(change for _, change in parts))
+    alone = [training_view(clip, size, EVERYTHING, rng(i)) for i, clip in enumerate(clips)]
+    return pad_together([part for part, _ in parts]), changes, alone
+
+
+def test_a_batch_is_changed_as_its_clips_are_one_by_one() -> None:
+    padded, changes, alone = batch_of_sizes()
+    assert torch.equal(change_clips(padded, changes, 32), torch.stack(alone))
+
+
+def test_resampling_a_padded_batch_at_once_gives_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    padded, changes, alone = batch_of_sizes()
+    monkeypatch.setattr(augment, "_BY_CLIP", frozenset())  # as on a GPU
+    errors = (change_clips(padded, changes, 32).int() - torch.stack(alone).int()).abs()
+    assert errors.max() <= 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_changes_a_batch_as_the_cpu_does() -> None:
+    padded, changes, alone = batch_of_sizes()
+    by_gpu = change_clips(padded.pin_memory().cuda(non_blocking=True), changes, 32).cpu()
+    errors = (by_gpu.int() - torch.stack(alone).int()).abs()
+    assert errors.float().mean() < 0.05  # a pixel on the edge to a black corner may fall either way
 
 
 @pytest.mark.parametrize("name", ["grey_share", "blur_share", "erase_share"])
 def test_a_share_of_the_clips_is_changed(name: str) -> None:
     config = NOTHING.model_copy(update={name: 0.5})
-    noise, changed = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8), 0
+    noise, num_changed = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8), 0
     for seed in range(60):
         plain = training_view(noise, 64, NOTHING, rng(seed))
-        changed += not torch.equal(training_view(noise, 64, config, rng(seed)), plain)
-    assert 10 < changed < 45  # the weakest blurs change nothing
+        num_changed += not torch.equal(training_view(noise, 64, config, rng(seed)), plain)
+    assert 10 < num_changed < 45  # the weakest blurs change nothing
 
 
 def test_a_grey_clip_has_equal_channels() -> None:

@@ -128,8 +128,8 @@ def test_features_are_those_of_the_frames_that_pixels_would_be(
     prepared: PreparedData, tmp_path: Path, is_training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "slrtune.data.dataset.training_view",
-        lambda frames, image_size, config, rng: evaluation_view(frames, image_size),
+        "slrtune.data.dataset.needed_part",
+        lambda frames, image_size, change: (evaluation_view(frames, image_size), None),
     )
     pixels = prepared.dataset("train", is_training=is_training, seed=3)
     whole = WholeClipDataset(pixels, prepared.config.image_size)

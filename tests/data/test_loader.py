@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from slrtune.data.dataset import ClipDataset, load_clip
-from slrtune.data.loader import ClipBatch, ClipLoader, build_loader
+from slrtune.data.loader import ClipBatch, ClipLoader, build_loader, collate
 from slrtune.data.prepare import PreparedData, prepare_data
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
 from slrtune.data.workers import process_context
@@ -192,9 +192,22 @@ def test_an_epoch_goes_on_from_its_middle_as_if_never_interrupted(
 def test_a_batch_is_the_samples_of_its_keys_in_their_order(prepared: PreparedData) -> None:
     dataset = prepared.dataset("train", is_training=True, seed=3)
     keys = [(1, 7, 0), (1, 2, 0), (1, 7, 1), (1, 0, 0)]
-    for key, sample in zip(keys, dataset.__getitems__(keys), strict=True):
-        assert torch.equal(sample.frames, dataset[key].frames)
-        assert sample[1:] == dataset[key][1:]
+    batch = collate(dataset.__getitems__(keys), prepared.config.image_size)
+    for place, key in enumerate(keys):
+        sample = dataset[key]
+        assert (batch.labels[place], batch.clip_ids[place]) == (sample.label, sample.clip_id)
+        assert torch.equal(batch.frames[place], sample.frames)
+
+
+def test_changes_may_be_left_to_the_device(prepared: PreparedData) -> None:
+    dataset = prepared.dataset("train", is_training=True, seed=3)
+    samples = dataset.__getitems__([(1, 7, 0), (1, 2, 0)])
+    size = prepared.config.image_size
+    later, now = (collate(samples, size, augments_later=later) for later in (True, False))
+    assert later.frames.shape[-1] != size == now.frames.shape[-1]
+    arrived = pickle.loads(pickle.dumps(later)).to("cpu")  # it may come from a loader's process
+    assert torch.equal(arrived.frames, now.frames)
+    assert torch.equal(arrived.to("cpu").frames, now.frames)  # not changed twice
 
 
 def read_all(dataset: ClipDataset, answers: SimpleQueue[int]) -> None:

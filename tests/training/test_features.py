@@ -61,8 +61,8 @@ def test_a_trial_on_features_equals_a_frozen_one_on_the_same_pixels(
     tmp_path: Path, own_cache, monkeypatch
 ):
     monkeypatch.setattr(
-        "slrtune.data.dataset.training_view",
-        lambda frames, image_size, config, rng: evaluation_view(frames, image_size),
+        "slrtune.data.dataset.needed_part",
+        lambda frames, image_size, change: (evaluation_view(frames, image_size), None),
     )
     cached, uncached = Reports(), Reports()
     train_trial(experiment(own_cache, cache_features=True, **FROZEN), tmp_path / "a", cached)
