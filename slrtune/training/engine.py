@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slrtune.config.errors import UserError
+from slrtune.config.objective import objective_of
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import VideoModel
@@ -19,6 +20,7 @@ from slrtune.training.batches import Loader, TimedIterator, micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import compile_in_place, mark_batch_dynamic
 from slrtune.training.freezing import EncoderFreeze
+from slrtune.training.history import History, best_epoch, record_epoch
 from slrtune.training.normalization import frame_layout, model_inputs
 from slrtune.training.peak_memory import PeakMemory, free_memory
 from slrtune.training.precision import resolve_precision
@@ -61,6 +63,7 @@ class Trainer:
         self.config, self.device, self.checkpoints = config, device, checkpoints
         self.train_loader, self.val_loader = train_loader, val_loader
         self.on_step, self.task = on_step, task or Recognition(config)
+        self.objective = objective_of(config.judged_by, self.task.kind)
         self.model = model.to(device)
         self.layout = frame_layout(self.model)
         clips_per_pass = distributed.world_size() * micro_batch_size(config)
@@ -75,7 +78,7 @@ class Trainer:
             compile_in_place(self.trained_part)
         self.memory_limit_gib = memory_limit_gib
         self.network, self.memory = self._wrapped()
-        self.history: list[dict[str, float]] = []
+        self.history: History = []
 
     def fit(self, report: ReportFn) -> bool:
         """Train to the end, or until ``report`` or the patience says stop.
@@ -101,8 +104,8 @@ class Trainer:
 
     @property
     def best(self) -> dict[str, float]:
-        """Metrics of the epoch with the best validation top-1; the first one of equals."""
-        return max(self.history, key=lambda metrics: metrics["val_top1"])
+        """Metrics of the best epoch; the first one of equals."""
+        return best_epoch(self.history, self.objective)
 
     @property
     def is_finished(self) -> bool:
@@ -215,24 +218,16 @@ class Trainer:
             "peak_memory_gib": self.memory.peak_gib,
             "peak_reserved_gib": self.memory.peak_reserved_gib,
         }
-        epoch_s = measured["train_s"] + measured["val_s"]
+        over_ranks = {
+            name: distributed.max_over_ranks(gib, self.device) for name, gib in peaks_gib.items()
+        }
         metrics = {
             **measured,
-            "epoch": len(self.history) + 1,
+            **over_ranks,
             "learning_rate": self.stepper.learning_rate,
-            "epoch_s": epoch_s,
-            "total_s": epoch_s + sum(past["epoch_s"] for past in self.history),
-            **{name: self._worst_so_far(name, gib) for name, gib in peaks_gib.items()},
             "num_skipped_steps": self.stepper.num_skipped_steps,
         }
-        self.history.append(metrics)
-        for name in self.task.headline:
-            metrics[f"best_{name}"] = self.best[name]
-
-    def _worst_so_far(self, name: str, value: float) -> float:
-        """The largest of ``value`` on all ranks and of this metric in all earlier epochs."""
-        worst = distributed.max_over_ranks(value, self.device)
-        return max([worst, *(past.get(name, 0.0) for past in self.history)])
+        record_epoch(self.history, metrics, self.objective, self.task.headline)
 
     def save_checkpoint(self) -> None:
         """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone."""

@@ -37,7 +37,7 @@ class TrialSummary:
     """How a trial ended.
 
     Attributes:
-        best: metrics of the epoch with the best validation top-1.
+        best: metrics of the epoch that is best by `training.judged_by`.
         last_epoch: finished epochs.
         is_stopped: ``report`` stopped it before its end.
         best_checkpoint: weights of the best epoch, see :class:`CheckpointStore`.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slrtune.config import objective
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import FrameFeatureModel, VideoModel
@@ -21,6 +23,7 @@ from slrtune.training.tasks.task import Judge, Task
 class Recognition(Task):
     """Label-smoothed cross-entropy of the gloss, with mixed clips where the recipe says so."""
 
+    kind: ClassVar[objective.Task] = "recognition"
     headline = ("val_top1", "val_top5", "val_loss")
 
     def __init__(self, config: TrainingConfig, exhibit: Exhibit | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from slrtune.config import objective
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import VideoModel
 
@@ -37,9 +38,11 @@ class Task(ABC):
     """Turns batches into inputs, targets and losses; holds nothing that learns.
 
     Attributes:
+        kind: the models that it is for.
         headline: figures of the best epoch that every report repeats as ``best_<name>``.
     """
 
+    kind: ClassVar[objective.Task]
     headline: ClassVar[tuple[str, ...]]
 
     def network(self, model: VideoModel) -> nn.Module:
