@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from slrtune.cli import data, evaluate, pack, plan, results, sweep, train
+from slrtune.cli import cluster, data, evaluate, pack, plan, results, sweep, train
 from slrtune.config.errors import UserError
 
 app = typer.Typer(
@@ -25,9 +25,11 @@ app.command("results")(results.results)
 app.command("plan")(plan.plan)
 app.command("check")(sweep.check)
 app.command("config")(results.config)
+app.command("logs")(cluster.logs)
 data.app.command("pack")(pack.pack)
 data.app.command("verify")(pack.verify)
 app.add_typer(data.app, name="data")
+app.add_typer(cluster.app, name="cluster")
 
 
 def main() -> None:

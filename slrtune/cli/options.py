@@ -20,6 +20,20 @@ AddressOption = Annotated[
     str | None,
     typer.Option(help="Ray cluster to use: `auto` or host:port. Default: this machine alone."),
 ]
+SweepAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster to use: `auto` or host:port from one of its nodes, or its dashboard, "
+        "http://host:8265, to run there as a Ray job. Default: this machine alone."
+    ),
+]
+JobAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Dashboard of the Ray cluster that the sweep runs on, http://host:8265. "
+        "Default: this machine."
+    ),
+]
 RunsOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs and sweeps are kept.")]
 
 

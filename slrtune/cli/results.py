@@ -7,15 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from slrtune.cli.options import RunsOption
+from slrtune.cli.options import JobAddressOption, RunsOption
 
 
 def results(
+    context: typer.Context,
     sweep: Annotated[str, typer.Argument(help="The sweep's name, or its folder.")],
     top: Annotated[int, typer.Option(min=1, help="Trials to show.")] = 20,
     runs_dir: RunsOption = Path("runs"),
+    address: JobAddressOption = None,
 ) -> None:
     """Show a sweep's leaderboard and its best trial, from its folder."""
+    if address is not None:
+        from slrtune.cli.on_cluster import run_there
+
+        run_there(context, address, sweep)
+        return
     from slrtune.cli.console import say
     from slrtune.cli.folders import sweep_folder
     from slrtune.cli.summary import print_sweep

@@ -10,6 +10,7 @@ from slrtune.cli.folders import run_folder, sweep_folder
 from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
+from slrtune.cluster.autoscaling import wait_for_worker
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import check_folder_is_shared
@@ -70,6 +71,7 @@ def _plan(
     # More groups than trials would only cost their start.
     limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
     share = share_cluster(cluster_nodes(), resources, limit)
+    wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
     budget = memory_budget(resources, share.gpus_per_worker, num_glosses)
     warm = read_warm_start(earlier, space, budget) if earlier else None
     folder.mkdir(parents=True)

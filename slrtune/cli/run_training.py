@@ -12,6 +12,7 @@ from typing import Any
 from slrtune.cli.console import duration, number, percent, say
 from slrtune.cli.folders import run_folder
 from slrtune.cli.prepare import prepare
+from slrtune.cluster.autoscaling import wait_for_worker
 from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
@@ -63,6 +64,7 @@ def run(
 
 def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str, Any]:
     share = share_cluster(cluster_nodes(), experiment.resources, limit=1)
+    wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
     task = Task(
         folder.name,
         experiment.model_dump(mode="json"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slrtune.cli.options import AddressOption, SetOption, shipped
+from slrtune.cli.options import SetOption, SweepAddressOption, shipped
 
 SpaceArgument = Annotated[
     Path | None,
@@ -40,6 +40,7 @@ BudgetOption = Annotated[
 
 
 def sweep(
+    context: typer.Context,
     search_space: SpaceArgument = None,
     experiment: ExperimentOption = None,
     trials: TrialsOption = None,
@@ -52,7 +53,7 @@ def sweep(
     name: Annotated[
         str | None, typer.Option(help="The sweep's name. Default: search space and time.")
     ] = None,
-    address: AddressOption = None,
+    address: SweepAddressOption = None,
     warm_start: Annotated[
         str | None,
         typer.Option(
@@ -71,8 +72,10 @@ def sweep(
     """Search hyperparameters: many trials, the weak ones stopped early, the best one kept.
 
     Prints a leaderboard at the end, and writes best.yaml (for `slrtune train`), best.pt and
-    TensorBoard runs into runs/<name>/.
+    TensorBoard runs into runs/<name>/. With --address http://… the sweep runs on that cluster as a
+    Ray job, with the code of this machine, and goes on when this machine is closed.
     """
+    from slrtune.cli.on_cluster import is_by_http, submit_sweep
     from slrtune.cli.run_sweep import run
     from slrtune.config.overrides import read_overrides
     from slrtune.config.search_space_file import load_search_space
@@ -85,6 +88,9 @@ def sweep(
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     values = read_overrides([*(overrides or []), *given])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
+    if address is not None and is_by_http(address):
+        submit_sweep(context, address, path, experiment, name)
+        return
     run(load_search_space(path, experiment, values), name, address, isolate_trials, warm_start)
 
 

@@ -100,7 +100,10 @@ def _workers_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
 
 
 def cluster_nodes() -> list[dict[str, float]]:
-    """Resources of every node that is alive in the connected cluster."""
+    """Resources of every node of the connected cluster: alive, or still to be started."""
     import ray
 
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    from slrtune.cluster.autoscaling import nodes_to_come
+
+    alive = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return alive + [dict(kind.resources) for kind in nodes_to_come() for _ in range(kind.count)]

@@ -18,15 +18,20 @@ from slrtune.config.yaml_file import YamlFile, read_yaml
 
 
 def load_search_space(
-    path: Path, experiment_path: Path | None = None, overrides: Overrides | None = None
+    path: Path,
+    experiment: Path | None = None,
+    overrides: Overrides | None = None,
+    *,
+    is_for_elsewhere: bool = False,
 ) -> SearchSpace:
     """Read a search space and the experiment that it varies.
 
     Args:
         path: the search space file.
-        experiment_path: experiment file; None = the one that the search space names.
+        experiment: experiment file; None = the one that the search space names.
         overrides: settings over the experiment; a searched key that is set is no longer searched,
             nor is what was only drawn for its other values.
+        is_for_elsewhere: paths are those of another machine: they stay as they are written.
 
     Raises:
         ConfigError: with every mistake of both files and the overrides at once.
@@ -45,7 +50,8 @@ def load_search_space(
         [_with_model_condition(p) for p in _parameters(file, mistakes)], file, mistakes
     )
     try:
-        base = load_experiment(experiment_path or _experiment_path(file, path), overrides)
+        named = experiment or _experiment_path(file, path)
+        base = load_experiment(named, overrides, is_for_elsewhere=is_for_elsewhere)
     except ConfigError as error:
         _points(file, written, overrides, mistakes)
         raise ConfigError([*mistakes, *error.mistakes]) from None
@@ -76,6 +82,15 @@ def _searched(written: SearchSpace, overrides: Overrides) -> SearchSpace:
             dropped.add(parameter.key)
             space = space.without(dropped)
     return space
+
+
+def experiment_path(path: Path) -> Path:
+    """The experiment file that a search space names.
+
+    Raises:
+        ConfigError: it names none, or cannot be read.
+    """
+    return _experiment_path(read_yaml(path), path)
 
 
 def _experiment_path(file: YamlFile, path: Path) -> Path:

@@ -20,7 +20,9 @@ from slrtune.config.yaml_file import KeyPath, read_yaml
 Place = Callable[[KeyPath], tuple[str, int]]
 
 
-def load_experiment(path: Path, overrides: Overrides | None = None) -> Experiment:
+def load_experiment(
+    path: Path, overrides: Overrides | None = None, *, is_for_elsewhere: bool = False
+) -> Experiment:
     """Read, override and validate an experiment file.
 
     Paths in it may be relative to the current folder; in the result they are absolute.
@@ -28,6 +30,8 @@ def load_experiment(path: Path, overrides: Overrides | None = None) -> Experimen
     Args:
         path: the YAML file.
         overrides: settings that win over the file.
+        is_for_elsewhere: paths are those of another machine: they stay as they are written, and
+            nobody looks whether they are there.
 
     Raises:
         ConfigError: with every mistake of the file and the overrides at once.
@@ -43,11 +47,11 @@ def load_experiment(path: Path, overrides: Overrides | None = None) -> Experimen
     def place(loc: KeyPath) -> tuple[str, int]:
         return ("--set", 0) if overrides.covers(".".join(loc)) else (file.name, file.line_of(loc))
 
-    experiment, found = validate(raw, place, check_paths=True)
+    experiment, found = validate(raw, place, check_paths=not is_for_elsewhere)
     mistakes += [*file.mistakes, *found]
     if experiment is None or mistakes:
         raise ConfigError(mistakes)
-    return _with_absolute_paths(experiment)
+    return experiment if is_for_elsewhere else _with_absolute_paths(experiment)
 
 
 def _overridden(

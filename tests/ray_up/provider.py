@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from typing import Any
 
+from ray.autoscaler.node_launch_exception import NodeLaunchException
 from ray.autoscaler.node_provider import NodeProvider
 
 
@@ -38,7 +40,10 @@ class HostProvider(NodeProvider):  # type: ignore[misc]
     external_ip = internal_ip
 
     def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> None:
-        self._ask("create", {"tags": tags, "count": count})
+        try:
+            self._ask("create", {"tags": tags, "count": count})
+        except urllib.error.HTTPError as error:  # as Ray's AWS provider says it
+            raise NodeLaunchException("InsufficientInstanceCapacity", str(error), None) from None
 
     def set_node_tags(self, node_id: str, tags: dict[str, str]) -> None:
         self._ask("tags", {"name": node_id, "tags": tags})

@@ -86,6 +86,7 @@ class Cloud:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._num_made = 0
+        self._sold_out: set[str] = set()
         _make_ground()
 
     def __enter__(self) -> Cloud:
@@ -102,14 +103,21 @@ class Cloud:
         with self._lock:
             return json.loads(json.dumps(self._hosts))  # type: ignore[no-any-return]
 
-    def create(self, tags: dict[str, str]) -> None:
-        """Start a host; it answers ssh within about a second."""
+    def sell_out(self, node_type: str) -> None:
+        """From now on there is no host of this type left."""
+        self._sold_out.add(node_type)
+
+    def create(self, tags: dict[str, str]) -> bool:
+        """Start a host; it answers ssh within about a second. False = sold out."""
+        if tags.get("ray-user-node-type") in self._sold_out:
+            return False
         with self._lock:
             self._num_made += 1
             number = self._num_made
             name, ip = f"host-{number}", f"10.77.0.{10 + number}"
             self._processes[name] = _start_host(name, ip)
             self._hosts[name] = {"ip": ip, "tags": tags}
+        return True
 
     def set_tags(self, name: str, tags: dict[str, str]) -> None:
         """Add tags to a host."""
@@ -226,8 +234,10 @@ def _handler_of(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/create":
-                for _ in range(order["count"]):
-                    cloud.create(dict(order["tags"]))
+                orders = [cloud.create(dict(order["tags"])) for _ in range(order["count"])]
+                if not all(orders):
+                    self.send_error(503, "sold out")
+                    return
             elif self.path == "/destroy":
                 cloud.destroy(order["name"])
             else:
