@@ -78,7 +78,7 @@ def test_each_heavy_dependency_has_its_door() -> None:
 def test_deploy_training_models_and_data_import_without_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None; sys.modules['optuna'] = None\n"
-        "import slrtune.text.tokenizer, slrtune.text.metrics\n"
+        "import slrtune.text.tokenizer, slrtune.text.metrics, slrtune.text.decoding\n"
         "import slrtune.training.trial, slrtune.models, slrtune.data.prepare, slrtune.memory\n"
         "import slrtune.deploy.evaluate, slrtune.deploy.evaluation_files"
     )
