@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from slrtune.cli import cluster, data, evaluate, pack, plan, results, sweep, train
+from slrtune.cli import cluster, compare, data, evaluate, pack, plan, results, sweep, train
 from slrtune.config.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("sweep")(sweep.sweep)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("results")(results.results)
+app.command("tensorboard")(compare.tensorboard)
 app.command("plan")(plan.plan)
 app.command("check")(sweep.check)
 app.command("config")(results.config)

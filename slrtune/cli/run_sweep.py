@@ -16,6 +16,7 @@ from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import check_folder_is_shared
 from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
+from slrtune.report.trial_pictures import trial_pictures
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.results import read_results, write_best
 from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
@@ -92,8 +93,8 @@ def _run_on_ray(plan: SweepPlan) -> tuple[SweepBoard, bool]:
         plan.space.base.objective,
         budget_gib,
     )
-    tensorboard = TensorBoardWatcher(folder / TENSORBOARD_FOLDER, plan.space)
-    with library_logs_to(folder / "sweep.log"), LiveSweep(board) as live:
+    tensorboard = TensorBoardWatcher(folder / TENSORBOARD_FOLDER, plan.space, trial_pictures)
+    with library_logs_to(folder / "sweep.log"), tensorboard, LiveSweep(board) as live:
         try:
             is_whole = run_sweep(plan, board, (live, tensorboard))
         except KeyboardInterrupt:

@@ -18,7 +18,6 @@ from slrtune.config.objective import metric_label, metric_text
 from slrtune.sweep.board import SweepBoard, TrialRow, is_ranked
 from slrtune.sweep.front import best_of_models, best_within, pareto_front
 from slrtune.sweep.results import SweepResults
-from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER
 
 _COLUMNS = ("peak GiB", "clips/s", "data wait", "train time", "parameters")
 
@@ -44,7 +43,7 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
         if (folder / file).exists():
             say(f"  {what:<18}{_short(folder / file)}")
     say(f"  train it again    slrtune train {_short(folder / 'best.yaml')}")
-    say(f"  compare trials    tensorboard --logdir {_short(folder / TENSORBOARD_FOLDER)}")
+    say(f"  compare trials    slrtune tensorboard {_short(folder)}")
 
 
 def _coverage(row: TrialRow) -> str:

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from matplotlib import font_manager, rc_context
@@ -29,7 +29,7 @@ _FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Deva
 
 
 def draw_confusion_matrix(
-    path: Path, counts: np.ndarray, glosses: Sequence[str], title: str
+    path: Path | IO[bytes], counts: np.ndarray, glosses: Sequence[str], title: str
 ) -> None:
     """Write a PNG: a row per true gloss, a column per predicted one, shares of the row as colour.
 

@@ -1,4 +1,4 @@
-"""Trials as TensorBoard runs: scalars over epochs, and hyperparameters from a trial's start.
+"""Trials as TensorBoard runs: parameters from a trial's start, scalars over epochs, its outcome.
 
 Ray's own writer shows hyperparameters only when a trial ends, none for a trial that died early,
 the last metric instead of the best, and everything as success.
@@ -6,52 +6,57 @@ the last metric instead of the best, and everything as success.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from slrtune.config.objective import metric_label
 from slrtune.config.search_space import SearchSpace
+from slrtune.sweep import tensorboard_events as events
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.outcomes import BEST
+from slrtune.sweep.outcomes import BEST, PREDICTED_NEED
+from slrtune.sweep.trainable import TRIAL_FOLDER
+
+_logger = logging.getLogger(__name__)
 
 TENSORBOARD_FOLDER = "tensorboard"
-# What one compares trials by, in the HParams table.
+# What one compares trials by, in the HParams table, beside the objective.
 _COMPARED = {
     "peak_memory_gib": "peak memory (GiB)",
-    "predicted_memory_gib": "predicted (GiB)",
     "clips_per_s": "clips/s",
+    "total_s": "training time (s)",
 }
 _SCALARS = (
     "train_loss", "val_loss", "val_top1", "val_top5", "val_top10", "val_top1_per_class",
     "val_bleu", "val_chrf", "val_wer", "learning_rate",
     "peak_memory_gib", "predicted_memory_gib", "peak_reserved_gib", "clips_per_s",
-    "data_wait_share", "epoch_s",
+    "data_wait_share", "epoch_s", "total_s",
 )  # fmt: skip
-_STATUS = {
-    "completed": api_pb2.STATUS_SUCCESS,
-    "pruned": api_pb2.STATUS_SUCCESS,
-    "oom": api_pb2.STATUS_FAILURE,
-    "error": api_pb2.STATUS_FAILURE,
-    "interrupted": api_pb2.STATUS_UNKNOWN,
-}
+# The parameters have a file of their own, which is replaced when the outcome is known.
+_PARAMS_SUFFIX = ".params"
+
+Pictures = Callable[[Path], Mapping[str, bytes]]
+"""A trial's folder -> tag and PNG of each picture that can be drawn of it."""
 
 
 class RunWriter:
-    """Scalars of one run in one folder.
+    """One run in one folder.
 
     Args:
         folder: the run's folder; TensorBoard shows its name.
+        suffix: of the file's name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._writer = EventFileWriter(str(folder))
+    def __init__(self, folder: Path, suffix: str = "") -> None:
+        self._writer = EventFileWriter(str(folder), filename_suffix=suffix)
 
     def scalars(self, metrics: Mapping[str, Any]) -> None:
         """Write the known metrics of one epoch."""
@@ -73,41 +78,73 @@ class RunWriter:
 
 
 class TensorBoardWatcher:
-    """Writes a sweep as it goes: one run per trial.
+    """Writes a sweep as it goes: one run per trial. A context manager.
+
+    A sweep that is resumed goes on in the same runs.
 
     Args:
-        folder: the sweep's TensorBoard folder.
+        folder: the TensorBoard folder inside the sweep's.
         space: whose parameters become HParams columns.
+        pictures: draws what an ended trial left; None = no pictures.
     """
 
-    def __init__(self, folder: Path, space: SearchSpace) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, space: SearchSpace, pictures: Pictures | None = None) -> None:
+        self._folder, self._space, self._pictures = folder, space, pictures
         self._writers: dict[int, RunWriter] = {}
-        root = RunWriter(folder)
-        root.add(_columns(space))
-        root.close()
+        self._rows: dict[int, TrialRow] = {}
+        self._last_epoch: dict[int, int] = {}
+        # Drawing takes a second, in which Tune's loop must not stand still.
+        self._artist = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+        if not list(folder.glob("events.*")):  # TensorBoard would keep the first anyway
+            root = RunWriter(folder)
+            root.add(events.columns(space, {**_best_columns(space), **_COMPARED}))
+            root.close()
+
+    def __enter__(self) -> TensorBoardWatcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Trials that are still open were interrupted."""
+        for row in list(self._rows.values()):
+            self.on_end(replace(row, state="interrupted"))
+        self._artist.shutdown(wait=True)
 
     def on_start(self, row: TrialRow) -> None:
         """Parameters are there from the start, also for a trial that dies."""
-        writer = self._writers.setdefault(
-            row.number, RunWriter(self._folder / f"trial_{row.number:03d}")
-        )
-        params = {key: _plain(value) for key, value in row.params.items()}
-        writer.add(summary_v2.hparams_pb(params, trial_id=f"trial_{row.number:03d}"))
+        if row.number not in self._writers:
+            self._writers[row.number] = RunWriter(self._run(row))
+        self._rows[row.number] = row
+        self._last_epoch[row.number] = row.epoch  # of a trial that goes on: it is in the run
+        self._write_params(row, "running")
 
     def on_epoch(self, row: TrialRow) -> None:
         """Scalars over epochs."""
-        self._writers[row.number].scalars(row.metrics)
+        if row.epoch > self._last_epoch[row.number]:
+            self._last_epoch[row.number] = row.epoch
+            self._writers[row.number].scalars(row.metrics)
 
     def on_end(self, row: TrialRow) -> None:
-        """How it ended."""
+        """How it ended, and what it looked like."""
+        self._rows.pop(row.number, None)
         writer = self._writers.pop(row.number, None)
-        if writer is not None:
-            writer.add(_session_end(_STATUS[row.state]))
-            writer.close()
+        if writer is None:
+            return
+        self._write_params(row, row.state)
+        writer.add(events.session_end(row.state))
+        reason = f": {row.metrics['error']}" if "error" in row.metrics else ""
+        writer.add(events.text("outcome", f"**{row.state}** after epoch {row.epoch}{reason}"))
+        self._artist.submit(self._draw, writer, row)
 
     def on_infeasible(self, row: TrialRow) -> None:
-        """Nothing: it has no curves."""
+        """It has no curves, but a place in the table, with what it was predicted to need."""
+        self._write_params(row, row.state)
+        writer = RunWriter(self._run(row))
+        needed_gib = row.metrics.get(PREDICTED_NEED)
+        if needed_gib is not None:
+            writer.scalars({"epoch": 0, "predicted_memory_gib": needed_gib})
+        writer.add(events.session_end(row.state))
+        writer.add(events.text("outcome", "**infeasible**: predicted over the memory budget"))
+        writer.close()
 
     def on_tick(self, board: SweepBoard) -> None:
         """Nothing: what is written is flushed at once."""
@@ -115,30 +152,33 @@ class TensorBoardWatcher:
     def on_interrupt(self) -> None:
         """Nothing: the trials' ends are written as they come."""
 
+    def _run(self, row: TrialRow) -> Path:
+        return self._folder / TRIAL_FOLDER.format(number=row.number)
 
-def _columns(space: SearchSpace) -> Summary:
-    hparams = [summary_v2.HParam(parameter.key) for parameter in space.parameters]
+    def _write_params(self, row: TrialRow, outcome: str) -> None:
+        """In place of an earlier file: TensorBoard reads the first that a run has."""
+        run = self._run(row)
+        earlier = list(run.glob(f"*{_PARAMS_SUFFIX}"))
+        writer = RunWriter(run, _PARAMS_SUFFIX)
+        writer.add(events.session_start(run.name, self._space, row.params, outcome))
+        writer.close()
+        for file in earlier:
+            file.unlink(missing_ok=True)
+
+    def _draw(self, writer: RunWriter, row: TrialRow) -> None:
+        folder = self._folder.parent / TRIAL_FOLDER.format(number=row.number)
+        try:
+            for tag, png in (self._pictures(folder) if self._pictures else {}).items():
+                writer.add(events.picture(tag, png), row.epoch)
+        except Exception:  # a picture less is no reason to disturb a sweep
+            _logger.exception("the pictures of trial %d were not drawn", row.number)
+        finally:
+            writer.close()
+
+
+def _best_columns(space: SearchSpace) -> dict[str, str]:
     objective = space.base.objective
-    best = {
+    return {
         objective.best_metric: f"best {objective.label}",
         objective.best_companion: f"{metric_label(objective.companion)} there",
     }
-    compared = {**best, **_COMPARED}
-    metrics = [summary_v2.Metric(tag, display_name=name) for tag, name in compared.items()]
-    return summary_v2.hparams_config_pb(hparams=hparams, metrics=metrics)
-
-
-def _session_end(status: int) -> Summary:
-    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
-    value = Summary.Value(
-        tag=metadata.SESSION_END_INFO_TAG,
-        metadata=metadata.create_summary_metadata(data),
-        tensor=metadata.NULL_TENSOR,
-    )
-    return Summary(value=[value])
-
-
-def _plain(value: Any) -> bool | float | int | str:
-    # HParams knows numbers, truth values and text; null and lists would vanish.
-    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -65,7 +65,7 @@ def test_a_sweep_ends_with_a_true_study_a_best_trial_and_no_process(
     assert load_experiment(folder / "best.yaml").model.name in ("cnn_transformer", "timesformer")
     assert (folder / "best.pt").stat().st_size > 0
     assert "100.0%" in sweep.output
-    assert "tensorboard --logdir" in sweep.output
+    assert "slrtune tensorboard runs/s" in sweep.output
     for trial in trials:
         run = folder / "tensorboard" / f"trial_{trial.number:03d}"
         events = EventAccumulator(str(run)).Reload()

@@ -1,0 +1,118 @@
+"""What TensorBoard reads: events of hyperparameters, outcomes, text and pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, get_args
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.util import tensor_util
+
+from slrtune.config.search_space import Parameter, Params, SearchSpace
+from slrtune.sweep.outcomes import Outcome
+
+# A column of its own in the HParams table: TensorBoard's status knows but success and failure.
+OUTCOME = "outcome"
+_STATUS = {
+    "completed": api_pb2.STATUS_SUCCESS,
+    "pruned": api_pb2.STATUS_SUCCESS,
+    "oom": api_pb2.STATUS_FAILURE,
+    "error": api_pb2.STATUS_FAILURE,
+    "infeasible": api_pb2.STATUS_FAILURE,
+}
+
+
+def columns(space: SearchSpace, metrics: Mapping[str, str]) -> Summary:
+    """The HParams table: a column for each parameter, with its domain, and for each metric.
+
+    TensorBoard sorts columns by name, shows the first five, and leaves a trial that lacks one of
+    these out of the parallel coordinates: what every trial has comes first.
+
+    Args:
+        space: the searched parameters.
+        metrics: scalar tag -> name of the column.
+    """
+    outcomes = summary_v2.Discrete(["running", *get_args(Outcome)])
+    domains = {p.key: _domain(p) for p in space.parameters}
+    hparams = [
+        summary_v2.HParam(name, domains.get(key, outcomes), display_name=key)
+        for key, name in _names(space).items()
+    ]
+    named = [summary_v2.Metric(tag, display_name=name) for tag, name in metrics.items()]
+    return summary_v2.hparams_config_pb(hparams=hparams, metrics=named)
+
+
+def session_start(run: str, space: SearchSpace, params: Params, outcome: str) -> Summary:
+    """A trial's row of the table."""
+    mixed = {parameter.key for parameter in space.parameters if _is_mixed(parameter)}
+    values = {key: str(value) if key in mixed else _plain(value) for key, value in params.items()}
+    names = _names(space)
+    shown = {names[key]: value for key, value in {OUTCOME: outcome, **values}.items()}
+    return summary_v2.hparams_pb(shown, trial_id=run)
+
+
+def session_end(outcome: str) -> Summary:
+    """How it ended, in TensorBoard's own terms."""
+    status = _STATUS.get(outcome, api_pb2.STATUS_UNKNOWN)
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return Summary(value=[value])
+
+
+def text(tag: str, content: str) -> Summary:
+    """Markdown in the Text tab."""
+    value = Summary.Value(
+        tag=tag,
+        metadata=text_metadata.create_summary_metadata(display_name=tag, description=""),
+        tensor=tensor_util.make_tensor_proto([content.encode()]),
+    )
+    return Summary(value=[value])
+
+
+def picture(tag: str, png: bytes) -> Summary:
+    """An image."""
+    from PIL import Image
+
+    width, height = Image.open(BytesIO(png)).size
+    image = Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=3)
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
+
+
+def _names(space: SearchSpace) -> dict[str, str]:
+    """Key -> name of its column, which puts it in its place."""
+    ordered = sorted(space.parameters, key=lambda parameter: bool(parameter.when))
+    keys = [OUTCOME, *(parameter.key for parameter in ordered)]
+    return {key: f"{place:02d} {key}" for place, key in enumerate(keys)}
+
+
+def _domain(parameter: Parameter) -> summary_v2.Domain:
+    if parameter.choices is None:
+        low, high = parameter.extremes()
+        kind = summary_v2.IntInterval if parameter.is_int else summary_v2.RealInterval
+        return kind(low, high) if parameter.is_int else kind(float(low), float(high))
+    if _is_mixed(parameter):
+        return summary_v2.Discrete([str(choice) for choice in parameter.choices])
+    choices = [_plain(choice) for choice in parameter.choices]
+    if any(isinstance(choice, float) for choice in choices):
+        choices = [float(choice) for choice in choices]
+    return summary_v2.Discrete(choices)
+
+
+def _is_mixed(parameter: Parameter) -> bool:
+    """Such as `auto` beside numbers: a column has one type, then text."""
+    kinds = {type(_plain(choice)) for choice in parameter.choices or ()}
+    return len(kinds) > 1 and kinds != {int, float}
+
+
+def _plain(value: Any) -> bool | float | int | str:
+    # HParams knows numbers, truth values and text; null and lists would vanish.
+    return value if isinstance(value, bool | int | float | str) else str(value)
