@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slrtune.cli.console import number, say, table
+from slrtune.cli.console import say, table
 from slrtune.data.stats import DataStats, Spread
+from slrtune.report.words import number
 
 _MAX_NAMED = 8
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slrtune.cli.console import duration, number, percent, say, table
+from slrtune.cli.console import say, table
 from slrtune.cli.prepare import print_coverage
 from slrtune.deploy.evaluation import Evaluation
+from slrtune.report.words import duration, number, percent
 from slrtune.training.metrics import TOP_KS
 
 _MAX_ROWS = 10

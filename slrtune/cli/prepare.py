@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 
-from slrtune.cli.console import percent, progress_bar, say, table
+from slrtune.cli.console import progress_bar, say, table
 from slrtune.config.data import DataConfig
 from slrtune.data.coverage import Coverage
 from slrtune.data.prepare import PreparedData, prepare_data
 from slrtune.data.splits import Needs
+from slrtune.report.words import percent
 
 _MAX_NAMED, _MAX_GLOSS = 10, 40
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from slrtune.cli.console import percent, progress_bar, say
+from slrtune.cli.console import progress_bar, say
 from slrtune.cli.evaluation_tables import print_evaluation
 from slrtune.config.errors import UserError
 from slrtune.config.overrides import Overrides
@@ -23,6 +23,7 @@ from slrtune.deploy.evaluation_files import (
     write_evaluation,
 )
 from slrtune.deploy.trained_model import TrainedModel, find_checkpoint, read_trained_model
+from slrtune.report.words import percent
 
 
 @dataclass(frozen=True)

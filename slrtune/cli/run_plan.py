@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from slrtune.cli.console import duration, number, params_text, percent, progress_bar, say, table
+from slrtune.cli.console import progress_bar, say, table
 from slrtune.cli.prepare import prepare
 from slrtune.config.search_space import SearchSpace
 from slrtune.memory import MemoryPredictor, device_type, this_device
 from slrtune.memory.micro_batch import budget_of
 from slrtune.report.memory_figure import write_memory_figure
+from slrtune.report.words import duration, number, params_text, percent
 from slrtune.sweep.forecast import Draw, MemoryForecast, forecast_memory
 from slrtune.sweep.memory_map import map_memory
 from slrtune.sweep.time_forecast import TimeForecast, forecast_time

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from slrtune.cli.console import LiveSweep, say
+from slrtune.cli.console import say
+from slrtune.cli.console_live import LiveSweep
 from slrtune.cli.folders import run_folder, sweep_folder
 from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.prepare import prepare

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slrtune.cli.console import duration, number, percent, say
+from slrtune.cli.console import say
 from slrtune.cli.folders import run_folder
 from slrtune.cli.prepare import prepare
 from slrtune.cluster.autoscaling import wait_for_worker
@@ -21,6 +21,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json, write_json
 from slrtune.data.coverage import SplitCoverage
+from slrtune.report.words import duration, number, percent
 from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
 from slrtune.training.profiling import TABLE_FILE, TRACE_FILE

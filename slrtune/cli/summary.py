@@ -5,21 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from slrtune.cli.console import (
-    duration,
-    number,
-    params_text,
-    peak_memory,
-    percent,
-    say,
-    table,
-)  # fmt: skip
-from slrtune.config.objective import metric_label, metric_text
-from slrtune.sweep.board import SweepBoard, TrialRow, is_ranked
-from slrtune.sweep.front import best_of_models, best_within, pareto_front
+from slrtune.cli.console import say, table
+from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
+from slrtune.report.words import duration, params_text, peak_memory, percent
+from slrtune.sweep.board import SweepBoard, TrialRow
 from slrtune.sweep.results import SweepResults
-
-_COLUMNS = ("peak GiB", "clips/s", "data wait", "train time", "parameters")
 
 
 def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int = 20) -> None:
@@ -95,67 +85,24 @@ def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None
 
 def print_memory_tables(results: SweepResults) -> None:
     """The best of each model and for each GPU size, and the front where it was searched."""
-    rows = [
-        (name, row.objective.text(row.best_value), *_memory_cells(row), str(row.number))
-        for name, row in best_of_models(results).items()
-    ]
-    if not rows:
+    if results.best is None:
         return
-    best_name = f"best {results.base.objective.label}"
-    columns = ("model", best_name, "train GiB", "inference GiB", "time", "trial")
-    table("Best of each model (measured)", columns, rows)
-    by_size = best_within(results.rows)
-    sizes = [
-        (f"{size_gib} GiB", *_front_cells(row)) if row else (f"{size_gib} GiB", *["–"] * 4)
-        for size_gib, row in by_size.items()
-    ]
-    sized = (best_name, "peak GiB", "trial", "parameters")
-    table("Best for each GPU size (by measured training peak)", ("GPU", *sized), sizes)
+    _print(models_table(results))
+    _print(sizes_table(results))
     if results.base.sweep.objective == "pareto":
-        front = [_front_cells(row) for row in pareto_front(results.rows)]
-        table(f"Pareto front: {results.base.objective.label} against training memory", sized, front)
-
-
-def _front_cells(row: TrialRow) -> tuple[str, ...]:
-    return (
-        row.objective.text(row.best_value),
-        peak_memory(row, 3),
-        str(row.number),
-        params_text(row.params),
-    )
-
-
-def _memory_cells(row: TrialRow) -> tuple[str, ...]:
-    inference = number(row.metrics.get("inference_memory_gib"), 3)
-    return peak_memory(row, 3), inference, duration(row.metrics.get("total_s", 0.0))
+        _print(front_table(results))
 
 
 def print_leaderboard(results: SweepResults, top: int) -> None:
     """The ``top`` trials, best first."""
-    rows = []
-    launched, objective = results.launched, results.base.objective
-    for rank, row in enumerate(launched[:top], 1):
-        metrics = row.metrics
-        rows.append(
-            (
-                str(rank) if is_ranked(row) else "–",
-                str(row.number),
-                row.state,
-                str(row.epoch),
-                objective.text(row.best_value),
-                metric_text(objective.companion, metrics.get(objective.best_companion)),
-                peak_memory(row, 3),
-                number(metrics.get("clips_per_s"), 1),
-                percent(metrics.get("data_wait_share")),
-                duration(metrics.get("total_s", 0.0)),
-                params_text(row.params),
-            )
-        )
-    judged = (f"best {objective.label}", metric_label(objective.companion))
-    columns = ("rank", "trial", "outcome", "epochs", *judged, *_COLUMNS)
-    table(f"Leaderboard of {results.folder.name}", columns, rows)
-    if len(launched) > top:
-        say(f"  … and {len(launched) - top} more; --top shows them")
+    _print(leaderboard(results, top))
+    num_more = len(results.launched) - top
+    if num_more > 0:
+        say(f"  … and {num_more} more; --top shows them")
+
+
+def _print(shown: TableOfText) -> None:
+    table(shown.title, shown.columns, shown.rows)
 
 
 def _short(path: Path) -> str:
