@@ -22,6 +22,10 @@ _RAY_LINE = re.compile(
     r"^(\d{4}-\d\d-\d\d [\d:,]+\s+INFO job_manager\.py:\d+ -- |Running entrypoint for job ).*\n",
     re.MULTILINE,
 )
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)  # fmt: skip
 _SWEEP, _RUNS_DIR = "slrtune_sweep", "slrtune_runs_dir"
 
 
@@ -67,7 +71,7 @@ class ClusterJobs:
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
-        for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
             self._client = JobSubmissionClient(address)

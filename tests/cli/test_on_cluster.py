@@ -40,8 +40,9 @@ def test_a_command_line_is_rebuilt_with_what_was_given_and_what_changes() -> Non
 
 
 def test_mistakes_and_paths_of_this_machine_are_refused_before_anything_is_sent(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # this machine may have no token yet
     space, experiment = tmp_path / "space.yaml", tmp_path / "e.yaml"
     space.write_text(
         "experiment: e.yaml\nparameters: {training.learning_rate: {low: 1e-4, high: 1e-2}}\n"

@@ -22,9 +22,11 @@ from typing import Any
 import tests
 
 CHECKOUT = Path(tests.__file__).resolve().parent.parent
-# What every host sees at the same place: the world's own files, and a folder like an NFS mount.
+# What every host sees at the same place: the world's own files, and a folder that is mounted where
+# cluster.yaml mounts its network file system.
 WORLD = Path("/run/world")
 SHARED = WORLD / "shared"
+SHARED_MOUNT = Path("/mnt/slrtune")
 KEY = WORLD / "id_ed25519"
 CLOUD_ADDRESS = "10.77.0.1"
 CLOUD_PORT = 8080
@@ -147,6 +149,8 @@ def _make_ground() -> None:
     WORLD.mkdir()
     run("mount", "--bind", str(kept[folder]), str(WORLD))
     SHARED.mkdir(exist_ok=True)
+    SHARED_MOUNT.mkdir()
+    run("mount", "--bind", str(SHARED), str(SHARED_MOUNT))
     _private_tmp(kept)
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", "cloud", "type", "bridge")
@@ -203,6 +207,8 @@ def _start_host(name: str, ip: str) -> subprocess.Popen[bytes]:
         run("ip", "-n", name, *command.split())
     home = WORLD / "homes" / name
     home.mkdir(parents=True)
+    shutil.copyfile("/etc/skel/.bashrc", home / ".bashrc")
+    (home / "venv").symlink_to(sys.prefix)
     (WORLD / "homes" / f"{name}.passwd").write_text(
         f"root:x:0:0:root:{home}:/bin/bash\n"
         "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/:/bin/false\n"
