@@ -40,3 +40,35 @@ def tensorboard(
     where = ["--logdir", str(folder), "--host", "127.0.0.1"]
     where += [] if port is None else ["--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *where])
+
+
+def report(
+    sweep: SweepArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. Default: report/ in the sweep's folder.")
+    ] = None,
+    runs_dir: RunsOption = Path("runs"),
+) -> None:
+    """Write a sweep as one HTML page that needs no network, and its figures as PNGs.
+
+    Leaderboard, learning curves with ASHA's rungs, accuracy against memory, which parameters
+    matter, parallel coordinates, the timeline of trials on nodes, failures and their reasons, and
+    how to train the best trial again. The sweep may still run, or be broken: it is only read.
+    """
+    from slrtune.cli.console import say
+    from slrtune.cli.folders import sweep_folder
+    from slrtune.config.errors import UserError
+    from slrtune.config.paths import absolute
+    from slrtune.report.sweep_page import REPORT_FOLDER, write_report
+
+    folder = sweep_folder("SWEEP", sweep, runs_dir)
+    place = folder / REPORT_FOLDER if out is None else absolute(out)
+    try:
+        written = write_report(folder, place)
+    except OSError as error:
+        raise UserError(
+            f"--out: must be a folder that can be written to, but {error}; name another one"
+        ) from None
+    say(f"{written[0]}: open it in a browser", style="bold green")
+    for file in written[1:]:
+        say(f"  {file}")

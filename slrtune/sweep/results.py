@@ -94,25 +94,31 @@ def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
     best = results.best
     if best is None:
         return None
-    best_yaml = results.folder / "best.yaml"
-    header = (
-        f"# Best of {len(results.launched)} trials of {results.folder.name}: trial {best.number}, "
-        f"{best.objective.label} {best.objective.text(best.best_value)}.\n"
-        f"# slrtune train {best_yaml.name}\n"
-    )
-    config = _to_train_again(results.experiment(best), results.folder.name)
-    best_yaml.write_text(
-        header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    best_file = results.folder / "best.yaml"
+    best_file.write_text(best_yaml(results, best_file.name) or "", encoding="utf-8")
     source = results.trial_folder(best) / "checkpoints" / "best.pt"
     if not source.exists():
-        return best_yaml, None
+        return best_file, None
     best_checkpoint = results.folder / "best.pt"
     # Written beside and renamed: a reader never sees half a file.
     partial = best_checkpoint.with_suffix(".partial")
     shutil.copyfile(source, partial)
     partial.replace(best_checkpoint)
-    return best_yaml, best_checkpoint
+    return best_file, best_checkpoint
+
+
+def best_yaml(results: SweepResults, file_name: str) -> str | None:
+    """The best trial as an experiment to train again; None where no trial has a result."""
+    best = results.best
+    if best is None:
+        return None
+    header = (
+        f"# Best of {len(results.launched)} trials of {results.folder.name}: trial {best.number}, "
+        f"{best.objective.label} {best.objective.text(best.best_value)}.\n"
+        f"# slrtune train {file_name}\n"
+    )
+    config = _to_train_again(results.experiment(best), results.folder.name)
+    return header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def _to_train_again(experiment: Experiment, sweep: str) -> dict[str, Any]:

@@ -175,7 +175,7 @@ class TruthfulSearch(Searcher):
         return len(running)
 
     def _tell(self, trial: optuna.Trial, outcome: Outcome, result: dict[str, Any]) -> None:
-        for name, value in {**kept(result), "outcome": outcome}.items():
+        for name, value in {**kept(result), "outcome": outcome, "ended_at": time.time()}.items():
             trial.set_user_attr(name, value)
         figures = trial.user_attrs
         if outcome in ("error", "interrupted"):
