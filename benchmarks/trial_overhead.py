@@ -1,6 +1,6 @@
 """What a trial costs beyond its training: warm worker groups against the plain pattern.
 
-    python -m benchmarks.trial_overhead [--warm-trials 12] [--plain-trials 4]
+    python -m benchmarks.trial_overhead [--warm-trials 500] [--plain-trials 4]
 
 Both run the same trials (one epoch on real video) through `run_sweep` in one Ray session, one
 trial at a time: first ours, then the plain pattern (a Tune function that fits a new TorchTrainer).
@@ -15,61 +15,23 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.record import write_record
+from benchmarks.trial_costs import TrialCosts, by_window
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.config.search_space import Parameter, SearchSpace
 from slrtune.config.validate import experiment_from_dict
 from slrtune.data.prepare import prepare_data
 from slrtune.data.synth.dataset import SynthSettings, render_dataset
-from slrtune.sweep.board import SweepBoard, TrialRow
+from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.runner import SweepPlan, run_sweep
 
 
-class EndTimes:
-    """A watcher that notes when each trial ended and how long it trained."""
-
-    def __init__(self) -> None:
-        self.started_s = time.perf_counter()
-        self.ends_s: list[float] = []
-        self.trained_s: list[float] = []
-
-    def on_start(self, row: TrialRow) -> None:
-        """Nothing."""
-
-    def on_epoch(self, row: TrialRow) -> None:
-        """Nothing."""
-
-    def on_end(self, row: TrialRow) -> None:
-        """Note the time."""
-        if row.state != "completed":
-            raise RuntimeError(f"trial {row.number} {row.state}: {row.metrics.get('error')}")
-        self.ends_s.append(time.perf_counter())
-        self.trained_s.append(row.metrics["total_s"])
-
-    def on_infeasible(self, row: TrialRow) -> None:
-        """Nothing: there is no budget."""
-
-    def on_tick(self, board: SweepBoard) -> None:
-        """Nothing."""
-
-    def on_interrupt(self) -> None:
-        """Nothing."""
-
-    def overheads_s(self) -> list[float]:
-        """Seconds of each trial beyond its training, in order."""
-        starts_s = [self.started_s, *self.ends_s[:-1]]
-        return [
-            end_s - start_s - trained_s
-            for start_s, end_s, trained_s in zip(starts_s, self.ends_s, self.trained_s, strict=True)
-        ]
-
-
-def measure(root: Path, num_trials: int, *, isolate_trials: bool) -> list[float]:
-    """Run a sweep of ``num_trials``; the overhead of each trial in seconds."""
+def measure(root: Path, num_trials: int, *, isolate_trials: bool) -> TrialCosts:
+    """Run a sweep of ``num_trials``, one at a time."""
     base = experiment_from_dict(
         {
             "data": {
@@ -99,18 +61,17 @@ def measure(root: Path, num_trials: int, *, isolate_trials: bool) -> list[float]
     folder.mkdir()
     share = share_cluster(cluster_nodes(), base.resources, 1)
     plan = SweepPlan(SearchSpace("overhead", base, (parameter,)), folder, share, isolate_trials)
-    watcher = EndTimes()
+    watcher = TrialCosts()
     run_sweep(plan, SweepBoard("overhead", num_trials, 1, plan.space.base.objective), (watcher,))
-    overheads_s = watcher.overheads_s()
-    if len(overheads_s) != num_trials:
-        raise RuntimeError(f"{len(overheads_s)} of {num_trials} trials ended; see {folder}")
-    return overheads_s
+    if len(watcher.ends) != num_trials:
+        raise RuntimeError(f"{len(watcher.ends)} of {num_trials} trials ended; see {folder}")
+    return watcher
 
 
 def main() -> None:
     """Measure both, print a table, write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--warm-trials", type=int, default=12)
+    parser.add_argument("--warm-trials", type=int, default=500)
     parser.add_argument("--plain-trials", type=int, default=4)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -119,20 +80,29 @@ def main() -> None:
         settings = SynthSettings(num_signers=3, size_px=64, words=("A", "B"))
         render_dataset(root / "videos", settings)
         with library_logs_to(root / "log"), ray_session(use_dashboard=True):
-            warm_s = measure(root, arguments.warm_trials, isolate_trials=False)
-            plain_s = measure(root, arguments.plain_trials, isolate_trials=True)
-    figures = {
+            warm = measure(root, arguments.warm_trials, isolate_trials=False)
+            plain_s = measure(root, arguments.plain_trials, isolate_trials=True).overheads_s()
+    warm_s = warm.overheads_s()
+    figures: dict[str, Any] = {
+        "warm_trials": len(warm_s),
         "warm_first_s": round(warm_s[0], 2),
         "warm_median_s": round(statistics.median(warm_s[1:]), 2),
         "plain_first_s": round(plain_s[0], 2),
         "plain_median_s": round(statistics.median(plain_s[1:]), 2),
     }
+    figures["warm_median_s_by_trials"] = by_window(warm_s)
+    figures["warm_driver_cpu_s_by_trials"] = warm.driver_cpu_s_by_window()
+    figures["warm_driver_gib_by_trials"] = by_window([end.driver_gib for end in warm.ends], 3)
     figures["ratio"] = round(figures["plain_median_s"] / figures["warm_median_s"], 1)
     path = write_record("trial_overhead", figures)
     print(f"{'pattern':<24}{'first trial':>12}{'later trials (median)':>24}")
     for pattern in ("warm", "plain"):
         first, median = figures[f"{pattern}_first_s"], figures[f"{pattern}_median_s"]
         print(f"{pattern:<24}{first:>10.2f} s{median:>22.2f} s")
+    for trials, seconds in figures["warm_median_s_by_trials"].items():
+        cpu_s = figures["warm_driver_cpu_s_by_trials"][trials]
+        gib = figures["warm_driver_gib_by_trials"][trials]
+        print(f"warm, trials {trials:<10}{seconds:>6.2f} s; driver {cpu_s:.3f} CPU-s, {gib} GiB")
     print(f"The plain pattern costs {figures['ratio']} times as much per trial. ({path.name})")
 
 

@@ -89,6 +89,11 @@ def test_deploy_training_models_and_data_import_without_ray() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
 
 
+def test_what_every_running_trial_imports_on_the_head_node_has_no_pytorch_in_it() -> None:
+    code = "import sys, slrtune.sweep.trainable; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, slrtune.cli.main\n"

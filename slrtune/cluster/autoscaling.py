@@ -14,11 +14,9 @@ from typing import Any
 import ray
 import yaml
 
-from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.resources import ON_HEAD, TrialShare
 
 _OPTION = "--autoscaling-config="
-# Where the autoscaler's process runs, and its copy of the cluster file lies.
-_ON_HEAD = {"node:__internal_head__": 0.001}
 _KINDS = ("CPU", "GPU")
 _SAY_AGAIN_S = 60.0
 
@@ -41,11 +39,12 @@ class NodesToCome:
 def nodes_to_come() -> list[NodesToCome]:
     """What the connected cluster's autoscaler may add; nothing where there is none."""
     this, nodes = ray.get_runtime_context(), [node for node in ray.nodes() if node["Alive"]]
-    heads = [node for node in nodes if _ON_HEAD.keys() <= node["Resources"].keys()]
+    heads = [node for node in nodes if ON_HEAD.keys() <= node["Resources"].keys()]
     if this.get_node_id() in [node["NodeID"] for node in heads]:
         config = _autoscaler_config(this.gcs_address)
     else:
-        read = ray.remote(num_cpus=0, resources=_ON_HEAD)(_autoscaler_config)
+        # where the autoscaler's process runs, and its copy of the cluster file lies
+        read = ray.remote(num_cpus=0, resources=ON_HEAD)(_autoscaler_config)
         config = ray.get(read.remote(this.gcs_address))
     return room_to_grow(config, [node["Resources"] for node in nodes if node not in heads])
 

@@ -10,6 +10,9 @@ from typing import Any
 from slrtune.config.errors import UserError
 from slrtune.config.sweep import ResourcesConfig
 
+# A sliver of the head node: places a process there without taking a worker's CPU.
+ON_HEAD = {"node:__internal_head__": 0.001}
+
 
 @dataclass(frozen=True)
 class TrialShare:

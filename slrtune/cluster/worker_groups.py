@@ -11,57 +11,20 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from slrtune.cluster.exchange import Event, Exchange, Task
-from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.exchange import Exchange, Task
+from slrtune.cluster.resources import ON_HEAD, TrialShare
+from slrtune.cluster.trial_client import TrialClient
 from slrtune.cluster.worker import serve_trials
 from slrtune.config.errors import UserError
 
 _logger = logging.getLogger(__name__)
-_POLL_S = 1.0
 _RESTARTS_PER_RUN = 4
-
-# A sliver of the head node: places an actor there without taking a worker's CPU.
-ON_HEAD = {"node:__internal_head__": 0.001}
-
-
-class TrialClient:
-    """One trial's view of the worker groups: submit, follow, stop.
-
-    Args:
-        exchange: handle of the exchange actor.
-        task: the trial's work.
-    """
-
-    def __init__(self, exchange: Any, task: Task) -> None:
-        self._exchange = exchange
-        self._task_id = task.task_id
-        ray.get(exchange.submit.remote(task))
-
-    def next_event(self) -> Event:
-        """Block until something happened. Asking again after an epoch is the decision to go on."""
-        while True:
-            event: Event = ray.get(self._exchange.next_event.remote(self._task_id, _POLL_S))
-            if event.kind != "waiting":
-                return event
-
-    def events(self) -> Iterator[Event]:
-        """All events up to the last one, ``finished`` or ``failed``."""
-        while True:
-            event = self.next_event()
-            yield event
-            if event.kind in ("finished", "failed"):
-                return
-
-    def stop(self) -> None:
-        """Stop the trial at its next report; a finished trial is left alone."""
-        ray.get(self._exchange.stop.remote(self._task_id))
 
 
 class WorkerGroups:

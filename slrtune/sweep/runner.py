@@ -12,8 +12,8 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from slrtune.cluster.resources import TrialShare
-from slrtune.cluster.worker_groups import ON_HEAD, WorkerGroups
+from slrtune.cluster.resources import ON_HEAD, TrialShare
+from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import write_json
 from slrtune.config.objective import Objective

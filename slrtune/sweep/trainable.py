@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 
 from slrtune.cluster.exchange import Event, Task
-from slrtune.cluster.worker_groups import TrialClient
+from slrtune.cluster.trial_client import TrialClient
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import SearchSpace
 from slrtune.sweep.outcomes import MEMORY
