@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import optuna
 import plotly.graph_objects as go
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -148,6 +149,7 @@ def _importance(trials: SweepTrials) -> SweepFigure:
         target_name=f"best {trials.results.base.objective.label}",
     )  # fmt: skip
     page.update_layout(xaxis_title="share of the variance", yaxis_title=None, showlegend=False)
+    axes.set_title("", loc="left")
     axes.set(title=title, xlabel="share of the variance", ylabel=None)
     axes.legend().set_visible(False)
     conditional = sorted({k for row in compared for k in row.params} - everywhere)
@@ -183,8 +185,7 @@ def _parallel_coordinates(trials: SweepTrials) -> SweepFigure:
     if not any(row.params for row in trials.ranked):
         return SweepFigure(key, title, "No trial has a result.")
     page, axes = _drawn(
-        trials, [_direction(trials)], _best_value, "plot_parallel_coordinate",
-        target=lambda trial: trial.value, target_name=label,
+        trials, [_direction(trials)], _best_value, "plot_parallel_coordinate", target_name=label,
     )  # fmt: skip
     page.update_layout(margin_r=40)
     axes.set_title("")
@@ -216,7 +217,8 @@ def _drawn(
     in_matplotlib: Callable[..., Axes] = getattr(optuna.visualization.matplotlib, name)
     # plotly takes text for a kind of HTML, matplotlib for a kind of TeX
     page = in_plotly(trials.study(directions, values, html.escape), **arguments)
-    axes = in_matplotlib(trials.study(directions, values, without_tex), **arguments)
+    with pyplot.style.context("default"):  # Optuna sets one of its own for all that follows
+        axes = in_matplotlib(trials.study(directions, values, without_tex), **arguments)
     return _styled(page), axes
 
 
