@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 _MARK = "SLRTUNE_TEST_MARK"
@@ -19,9 +20,10 @@ class SlrtuneProcess:
     Args:
         arguments: of the command.
         folder: working folder; its HOME is private, so that no token of the user is touched.
+        errors: where its standard error stream goes; None = to its output.
     """
 
-    def __init__(self, arguments: list[str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], folder: Path, errors: Path | None = None) -> None:
         self._mark = uuid.uuid4().hex
         self._output = folder / f"output-{self._mark}.txt"
         environment = {
@@ -31,13 +33,13 @@ class SlrtuneProcess:
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        with self._output.open("w") as output:
+        with self._output.open("w") as output, ExitStack() as opened:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "slrtune.cli.main", *arguments],
                 cwd=folder,
                 env=environment,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=opened.enter_context(errors.open("w")) if errors else subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )

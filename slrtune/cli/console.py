@@ -32,6 +32,11 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WID
 _err = Console(stderr=True, highlight=False)
 
 
+def leave_stdout_to_data() -> None:
+    """From now on, people are talked to on the standard error stream."""
+    out.file = sys.stderr
+
+
 def say(text: str = "", style: str | None = None) -> None:
     """A line on the screen; paths are not broken over lines."""
     out.print(escape(text), style=style, soft_wrap=True)

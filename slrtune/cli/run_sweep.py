@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from slrtune.cli.console import say
+from slrtune.cli.console import leave_stdout_to_data, say
 from slrtune.cli.console_live import LiveSweep
 from slrtune.cli.folders import run_folder, sweep_folder
+from slrtune.cli.json_events import JsonEvents
 from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
@@ -19,6 +22,8 @@ from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
 from slrtune.sweep.board import SweepBoard
+from slrtune.sweep.callback import OpenWatcher
+from slrtune.sweep.experiment_loggers import ExperimentLogger
 from slrtune.sweep.results import read_results, write_best
 from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
@@ -31,6 +36,7 @@ def run(
     address: str | None,
     isolate_trials: bool,
     warm_start: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Run a sweep and print what it found.
 
@@ -39,6 +45,8 @@ def run(
             memory budget, or there is no sweep to start from.
         SystemExit: 1 if no trial reported an accuracy, 130 after Ctrl-C.
     """
+    if as_json:
+        leave_stdout_to_data()
     base = space.base
     folder = _new_folder(base.runs_dir, name or _default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
@@ -46,14 +54,19 @@ def run(
     earlier = warm_start and sweep_folder("--warm-start", warm_start, base.runs_dir)
     if earlier:
         read_results(earlier)  # a mistake comes before any work
+    loggers = [ExperimentLogger(name, folder) for name in base.sweep.loggers]
     num_glosses = len(prepare(base.data).glosses)
     with ray_session(address=address, use_dashboard=isolate_trials):
         plan = _plan(space, folder, isolate_trials, num_glosses, earlier or None)
-        board, is_whole = _run_on_ray(plan)
+        board = _board(plan)
+        shown = JsonEvents(plan) if as_json else LiveSweep(board)
+        is_whole = _run_on_ray(plan, board, [shown, *loggers])
         # Before Ray is left: whatever happens there, the user has the results.
         results = read_results(folder)
         write_best(results)
         print_sweep(results, board)
+        if isinstance(shown, JsonEvents):
+            shown.on_sweep_end(results, is_whole=is_whole)
     if not is_whole:
         raise KeyboardInterrupt
     if results.best is None:
@@ -84,23 +97,27 @@ def _plan(
     return plan
 
 
-def _run_on_ray(plan: SweepPlan) -> tuple[SweepBoard, bool]:
-    """The board at the end, and whether all trials ended by themselves."""
-    folder, budget_gib = plan.folder, plan.budget.budget_gib
-    board = SweepBoard(
-        folder.name,
+def _board(plan: SweepPlan) -> SweepBoard:
+    return SweepBoard(
+        plan.folder.name,
         plan.sweep.max_trials,
         plan.share.num_concurrent,
         plan.space.base.objective,
-        budget_gib,
+        plan.budget.budget_gib,
     )
-    tensorboard = TensorBoardWatcher(folder / TENSORBOARD_FOLDER, plan.space, trial_pictures)
-    with library_logs_to(folder / "sweep.log"), tensorboard, LiveSweep(board) as live:
+
+
+def _run_on_ray(plan: SweepPlan, board: SweepBoard, watchers: Sequence[OpenWatcher]) -> bool:
+    """Run it under the eyes of ``watchers`` and TensorBoard; whether all trials ended by
+    themselves."""
+    tensorboard = TensorBoardWatcher(plan.folder / TENSORBOARD_FOLDER, plan.space, trial_pictures)
+    with library_logs_to(plan.folder / "sweep.log"), ExitStack() as opened:
+        for watcher in (tensorboard, *watchers):
+            opened.enter_context(watcher)
         try:
-            is_whole = run_sweep(plan, board, (live, tensorboard))
+            return run_sweep(plan, board, (*watchers, tensorboard))
         except KeyboardInterrupt:
-            is_whole = False  # a second Ctrl-C: what the study holds is still shown
-    return board, is_whole
+            return False  # a second Ctrl-C: what the study holds is still shown
 
 
 def _say_how(plan: SweepPlan) -> None:

@@ -34,6 +34,7 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
             say(f"  {what:<18}{_short(folder / file)}")
     say(f"  train it again    slrtune train {_short(folder / 'best.yaml')}")
     say(f"  compare trials    slrtune tensorboard {_short(folder)}")
+    say(f"  all on one page   slrtune report {_short(folder)}")
 
 
 def _coverage(row: TrialRow) -> str:

@@ -61,6 +61,13 @@ def sweep(
             help="Start from what an earlier sweep found out: its name in runs_dir, or its folder.",
         ),
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="mlflow|wandb", help="Tell MLflow or Weights & Biases, too."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print an event per line as JSON, and nothing else.")
+    ] = False,
     isolate_trials: Annotated[
         bool,
         typer.Option(
@@ -77,6 +84,7 @@ def sweep(
     """
     from slrtune.cli.on_cluster import is_by_http, submit_sweep
     from slrtune.cli.run_sweep import run
+    from slrtune.config.errors import UserError
     from slrtune.config.overrides import read_overrides
     from slrtune.config.search_space_file import load_search_space
 
@@ -84,14 +92,27 @@ def sweep(
         "sweep.max_trials": trials,
         "sweep.max_gpu_hours": max_gpu_hours,
         "resources.memory_budget_gib": memory_budget_gib,
+        "sweep.loggers": f"[{', '.join(log_to)}]" if log_to else None,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     values = read_overrides([*(overrides or []), *given])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
     if address is not None and is_by_http(address):
+        if as_json:
+            raise UserError(
+                "--json: tells what happens on this machine, and the sweep runs on another; leave "
+                "it out, and follow the sweep with `slrtune logs` or `slrtune results`"
+            )
         submit_sweep(context, address, path, experiment, name)
         return
-    run(load_search_space(path, experiment, values), name, address, isolate_trials, warm_start)
+    run(
+        load_search_space(path, experiment, values),
+        name,
+        address,
+        isolate_trials,
+        warm_start,
+        as_json,
+    )
 
 
 def check(

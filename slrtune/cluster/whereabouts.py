@@ -17,4 +17,9 @@ def whereabouts() -> dict[str, Any]:
         ``started_at``: seconds since 1970, now.
     """
     node_id = ray.get_runtime_context().get_node_id()
-    return {"node": f"{socket.gethostname()}-{node_id[:4]}", "started_at": time.time()}
+    return {"node": node_name(node_id), "started_at": time.time()}
+
+
+def node_name(node_id: str) -> str:
+    """What this node is called: for people a host, and unlike another node on the same one."""
+    return f"{socket.gethostname()}-{node_id[:4]}"

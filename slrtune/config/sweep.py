@@ -23,6 +23,9 @@ class ASHAConfig(Settings):
         return self.grace_epochs or max(1, max_epochs // 10)
 
 
+LoggerName = Literal["mlflow", "wandb"]
+
+
 class SweepConfig(Settings):
     """The search."""
 
@@ -50,6 +53,9 @@ class SweepConfig(Settings):
     gives up."""
     seed: int = Field(default=0, ge=0)
     """Seed of the sampler."""
+    loggers: tuple[LoggerName, ...] = ()
+    """Services that are told of every trial, beside TensorBoard: mlflow (MLFLOW_TRACKING_URI says
+    where; by default mlflow.db in runs_dir), wandb (WANDB_API_KEY, WANDB_PROJECT, WANDB_MODE)."""
     max_concurrent_trials: int | None = Field(default=None, ge=1)
     """Trials at a time; null = as many as the cluster's resources hold."""
     max_trials_per_group: int | None = Field(default=None, ge=1)

@@ -71,7 +71,9 @@ def _learning_curves(trials: SweepTrials) -> SweepFigure:
     base, objective = trials.results.base, trials.results.base.objective
     if not any(trials.best_so_far(row) for row in trials.results.launched):
         return SweepFigure(key, title, "No trial has reported an epoch.")
-    rungs = base.sweep.rungs(base.training.max_epochs)
+    # max_epochs may be searched, and the longest trial decides
+    longest = max(row.max_epochs for row in trials.results.launched) or base.training.max_epochs
+    rungs = base.sweep.rungs(longest)
     page, axes = _drawn(trials, [_direction(trials)], _best_value, "plot_intermediate_values")
     page.update_layout(xaxis_title="epoch", yaxis_title=f"best {objective.label} so far")
     page.update_yaxes(tickformat=_plotly_format(trials))

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Protocol
 
@@ -37,6 +38,10 @@ class SweepWatcher(Protocol):
 
     def on_interrupt(self) -> None:
         """The user pressed Ctrl-C for the first time."""
+
+
+class OpenWatcher(SweepWatcher, AbstractContextManager[Any], Protocol):
+    """A watcher that is opened before a sweep and closed after it."""
 
 
 class SweepCallback(tune.Callback):

@@ -30,11 +30,28 @@ _KEPT = (
     "data_wait_share", "total_s", "num_parameters", "train_coverage", "val_coverage",
     "node", "started_at", "outcome", "error",
 )  # fmt: skip
+# What Tune adds to every report, beside times.
+_OF_TUNE = (
+    "number", "pid", "timestamp", "timesteps_total", "timesteps_since_restore",
+    "training_iteration", "iterations_since_restore", "episodes_total",
+)  # fmt: skip
 
 
 def kept(result: dict[str, Any]) -> dict[str, Any]:
     """The figures of a report that the study keeps."""
     return {name: v for name, v in result.items() if name in _KEPT or name.startswith(BEST)}
+
+
+def own_figures(result: dict[str, Any]) -> dict[str, int | float]:
+    """The numbers of a report that are of the trial, and not Tune's bookkeeping."""
+    return {
+        name: value
+        for name, value in result.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and name not in _OF_TUNE
+        and not name.startswith("time_")
+    }
 
 
 def outcome_of(result: dict[str, Any], objective: Objective, *, is_error: bool) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -87,18 +88,33 @@ def test_a_trial_that_fails_is_told_with_its_reason_and_the_sweep_goes_on(
         "points:\n  - {model.cnn_transformer.backbone: no_such_net}\n"
         "  - {model.cnn_transformer.backbone: test_resnet}\n",
     )
-    code, output = run_slrtune(
-        [
-            *["sweep", space, "-e", str(colors_experiment), "-n", "2", "--name", "s"],
-            *["--set", "sweep.max_concurrent_trials=1"],
-        ],
-        tmp_path,
-    )
-    assert code == 0, output
+    arguments = ["sweep", space, "-e", str(colors_experiment), "-n", "2", "--name", "s", "--json"]
+    one_at_a_time = ["--set", "sweep.max_concurrent_trials=1", "--log-to", "mlflow"]
+    sweep = SlrtuneProcess([*arguments, *one_at_a_time], tmp_path, errors=tmp_path / "errors")
+    told = (tmp_path / "errors").read_text
+    assert sweep.wait() == 0, told()
     failed, good = study_of(tmp_path / "runs" / "s").get_trials()
     assert (failed.state, good.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert "no_such_net" in failed.user_attrs["error"]
-    assert "trial 0 failed: UserError" in output
+    assert "trial 0 failed: UserError" in told()
+    # Nothing but events on the standard output, one a line.
+    events = [json.loads(line) for line in sweep.output.splitlines()]
+    names = [(event["event"], event.get("trial"), event.get("epoch")) for event in events]
+    assert names == [
+        ("sweep_started", None, None),
+        ("trial_started", 0, 0),
+        ("trial_ended", 0, 0),
+        ("trial_started", 1, 0),
+        *[("epoch", 1, epoch) for epoch in (1, 2, 3, 4)],
+        ("trial_ended", 1, 4),
+        ("sweep_ended", None, None),
+    ]
+    assert (events[2]["outcome"], events[2]["value"]) == ("error", None)
+    assert "no_such_net" in events[2]["error"]
+    assert events[-1]["trials"] == {"completed": 1, "error": 1}
+    assert events[-1]["best"]["value"] == events[-2]["value"] == good.value
+    assert events[-3]["metrics"]["val_top1"] <= good.value
+    assert (tmp_path / "runs" / "mlflow.db").exists()
 
 
 def test_a_sweep_without_any_result_does_not_end_as_a_success(
