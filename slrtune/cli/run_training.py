@@ -17,6 +17,7 @@ from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
+from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json, write_json
@@ -159,21 +160,10 @@ def _refuse_other_settings(folder: Path, experiment: Experiment) -> None:
     if not has_begun or not (folder / _RECORD).exists():
         return
     before = read_json(folder / _RECORD, *_SECTIONS)
-    now = experiment.model_dump(mode="json", include=set(_SECTIONS))
-    changed = _changed_keys({name: before[name] for name in _SECTIONS}, now)
+    changed = changed_settings(before, experiment, _SECTIONS)
     if changed:
+        shown = [f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5]]
         raise UserError(
-            f"{folder}: holds a run with other settings ({', '.join(changed[:5])}); "
+            f"{folder}: holds a run with other settings ({', '.join(shown)}); "
             "give this one another --name, or remove the folder"
         )
-
-
-def _changed_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    changed: list[str] = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            changed += _changed_keys(before, after, f"{prefix}{key}.")
-        elif before != after:
-            changed.append(f"{prefix}{key}: {before} -> {after}")
-    return changed

@@ -76,6 +76,9 @@ class TrainingConfig(Settings):
     """The validation metric that makes an epoch, and a trial, the best: top1 or top1_per_class for
     recognition; bleu, chrf (more is better) or wer (less is better) for translation. auto = top1
     for recognition, bleu for translation."""
+    checkpoint_every_steps: int | None = Field(default=None, ge=1)
+    """Also save in mid-epoch, after every x optimizer steps: for epochs of hours on machines that
+    may be taken away. null = after each epoch only."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many epochs without a better `judged_by`; null = never."""
     max_nonfinite_steps: int = Field(default=10, ge=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -20,9 +20,25 @@ class Loader(Protocol):
 
     def __iter__(self) -> Iterator[ClipBatch]: ...
     def __len__(self) -> int: ...
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of a 0-based epoch."""
+    def set_epoch(self, epoch: int, num_done: int = 0) -> None:
+        """Choose a 0-based epoch, and how many of its micro-batches are left out: those before an
+        interruption. What comes does not depend on how the process got there."""
         ...
+
+
+@dataclass
+class PartialEpoch:
+    """The steps of an epoch so far; plain, so that a checkpoint can hold it.
+
+    Attributes:
+        losses: mean loss of each step.
+        train_s: seconds they took.
+        wait_s: seconds of these spent waiting for clips.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    train_s: float = 0.0
+    wait_s: float = 0.0
 
 
 def micro_batch_size(config: TrainingConfig) -> int:

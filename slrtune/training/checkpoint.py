@@ -8,12 +8,13 @@ import os
 import pickle
 import textwrap
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 
@@ -38,6 +39,7 @@ class CheckpointStore:
         self.last = folder / "last.pt"
         self.previous = folder / "previous.pt"
         self.best = folder / "best.pt"
+        self._experiment = experiment
         self._identity = {
             "experiment": experiment.model_dump_json(),
             "glosses": list(glosses),
@@ -85,15 +87,15 @@ class CheckpointStore:
         return None
 
     def _check_identity(self, path: Path, state: dict[str, Any]) -> None:
-        ours = _comparable(self._identity)
-        theirs = _comparable(state)
-        keys = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
-        if keys:
+        changed = changed_settings(json.loads(state["experiment"]), self._experiment, _SECTIONS)
+        if state["glosses"] != self._identity["glosses"]:
+            changed["glosses"] = state["glosses"], self._identity["glosses"]
+        if changed:
             differences = "; ".join(
-                f"{key} was {_shorten(theirs.get(key))} and is now {_shorten(ours.get(key))}"
-                for key in keys[:3]
+                f"{key} was {_shorten(before)} and is now {_shorten(now)}"
+                for key, (before, now) in list(changed.items())[:3]
             )
-            more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
+            more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
                 f"a trial continues only with the settings it began with, but for {path} "
                 f"{differences}{more}; restore them, choose another folder, or delete "
@@ -116,20 +118,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise CorruptCheckpointError(f"{path} is damaged ({error})") from error
     return content
-
-
-def _comparable(content: dict[str, Any]) -> dict[str, Any]:
-    experiment = json.loads(content["experiment"])
-    flat = {key: value for name in _SECTIONS for key, value in _flatten(name, experiment[name])}
-    return {**flat, "glosses": content["glosses"]}
-
-
-def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield prefix, value
-        return
-    for key, inner in value.items():
-        yield from _flatten(f"{prefix}.{key}", inner)
 
 
 def _shorten(value: Any) -> str:

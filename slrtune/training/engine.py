@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import VideoModel
 from slrtune.training import distributed
-from slrtune.training.batches import Loader, TimedIterator, micro_batch_size
+from slrtune.training.batches import Loader, PartialEpoch, TimedIterator, micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import compile_in_place, mark_batch_dynamic
 from slrtune.training.freezing import EncoderFreeze
@@ -79,6 +80,7 @@ class Trainer:
         self.memory_limit_gib = memory_limit_gib
         self.network, self.memory = self._wrapped()
         self.history: History = []
+        self.partial = PartialEpoch()
 
     def fit(self, report: ReportFn) -> bool:
         """Train to the end, or until ``report`` or the patience says stop.
@@ -93,7 +95,7 @@ class Trainer:
             TrainingDivergedError: too many steps in a row were not finite.
             UserError: the checkpoint cannot be continued.
         """
-        is_going_on = report(dict(self.history[-1])) if self.resume() else True
+        is_going_on = not self.resume() or report(dict(self.history[-1]))
         while is_going_on and not self.is_finished:
             trained = self.train_epoch()
             validated = self.validate()
@@ -116,35 +118,59 @@ class Trainer:
         return epoch >= self.config.max_epochs
 
     def train_epoch(self) -> dict[str, float]:
-        """One pass over the training split."""
+        """One pass over the training split, or what is left of it."""
         epoch = self.begin_epoch()
-        started_s = time.perf_counter()
-        batches = TimedIterator(self.train_loader, self.device)
-        losses = [self.train_step(batches) for _ in range(self.num_steps_per_epoch)]
-        train_s = time.perf_counter() - started_s
-        finite_losses = [loss for loss in losses if math.isfinite(loss)]
+        self.train_steps()
+        done, self.partial = self.partial, PartialEpoch()
+        finite_losses = [loss for loss in done.losses if math.isfinite(loss)]
         if not finite_losses:
             raise self.stepper.diverged(f"every loss of epoch {epoch + 1} was NaN or infinite")
         return {
             "train_loss": sum(finite_losses) / len(finite_losses),
-            "clips_per_s": len(losses) * self.config.batch_size / train_s,
-            "train_s": train_s,
-            "data_wait_share": batches.wait_s / train_s,
+            "clips_per_s": len(done.losses) * self.config.batch_size / done.train_s,
+            "train_s": done.train_s,
+            "data_wait_share": done.wait_s / done.train_s,
             **self.task.figures(),
         }
+
+    def train_steps(self) -> None:
+        """Optimizer steps to the end of the epoch, with checkpoints on the way if wanted."""
+        done, before = self.partial, replace(self.partial)
+        started_s = time.perf_counter()
+        batches = TimedIterator(self.train_loader, self.device)
+        while len(done.losses) < self.num_steps_per_epoch:
+            done.losses.append(self.train_step(batches))
+            done.train_s = before.train_s + time.perf_counter() - started_s
+            done.wait_s = before.wait_s + batches.wait_s
+            if self._saves_in_mid_epoch(len(done.losses)):
+                self.begin_part()
+                self.save_checkpoint(is_whole_epoch=False)
 
     def begin_epoch(self) -> int:
         """Make everything depend on the epoch alone, and not on how the process got there."""
         epoch = len(self.history)
-        seed_everything(self.config.seed, epoch, distributed.rank())
-        self.train_loader.set_epoch(epoch)
+        self.train_loader.set_epoch(epoch, len(self.partial.losses) * self.num_micro_batches)
         self.network.train()
         if self.freeze.begin_epoch(epoch):
             self.network = self.trained_part
             free_memory()  # the old DDP wrapper with its hooks and buckets
             self.network, self.memory = self._wrapped()
-        self.stepper.begin_epoch()
+        self.begin_part()
         return epoch
+
+    def begin_part(self) -> None:
+        """Make what is drawn from here on, and what a bad step falls back to, depend on the place
+        alone: a trial that goes on from here must not differ from one that was never broken."""
+        num_done = len(self.partial.losses)
+        place = (len(self.history), distributed.rank(), *([num_done] if num_done else []))
+        seed_everything(self.config.seed, *place)
+        if num_done:
+            distributed.average_batch_norm(self.model)  # rank 0's are kept
+        self.stepper.begin_epoch()
+
+    def _saves_in_mid_epoch(self, num_done: int) -> bool:
+        every = self.config.checkpoint_every_steps
+        return every is not None and num_done % every == 0 and num_done < self.num_steps_per_epoch
 
     def _wrapped(self) -> tuple[nn.Module, PeakMemory]:
         """For the parameters that learn now."""
@@ -229,14 +255,14 @@ class Trainer:
         }
         record_epoch(self.history, metrics, self.objective, self.task.headline)
 
-    def save_checkpoint(self) -> None:
+    def save_checkpoint(self, *, is_whole_epoch: bool = True) -> None:
         """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone."""
         if self.checkpoints is not None:
-            distributed.from_rank_zero(self._save)
+            distributed.from_rank_zero(self._save, is_whole_epoch)
 
-    def _save(self) -> None:
+    def _save(self, is_whole_epoch: bool) -> None:
         assert self.checkpoints is not None
-        if self.best is self.history[-1]:
+        if is_whole_epoch and self.best is self.history[-1]:
             self.task.exhibit()
             with self.stepper.judged_weights():
                 self.checkpoints.save_best(self.model.state_dict(), self.best)
@@ -245,11 +271,12 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "stepper": self.stepper.state_dict(),
                 "history": self.history,
+                "partial_epoch": asdict(self.partial),
             }
         )
 
     def resume(self) -> bool:
-        """Take up the last checkpoint, if there is one."""
+        """Take up the last checkpoint, if there is one; whether there is a finished epoch."""
         if self.checkpoints is None:
             return False
         state = distributed.rank_zero_first(self.checkpoints.load_last)
@@ -259,11 +286,12 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.stepper.load_state_dict(state["stepper"])
         self.history = state["history"]
-        return True
+        self.partial = PartialEpoch(**state.get("partial_epoch", {}))
+        return bool(self.history)
 
     def _check_ranks_agree(self, state: dict[str, Any] | None) -> None:
-        epoch = len(state["history"]) if state is not None else 0
-        if distributed.from_rank_zero(int, epoch) != epoch:
+        num_steps = state["stepper"]["num_steps"] if state is not None else 0
+        if distributed.from_rank_zero(int, num_steps) != num_steps:
             assert self.checkpoints is not None
             raise UserError(
                 f"all workers of a trial must see the same checkpoints, but rank "

@@ -37,7 +37,7 @@ class Clips:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def set_epoch(self, epoch: int) -> None: ...
+    def set_epoch(self, epoch: int, num_done: int = 0) -> None: ...
 
 
 def predict(frames: Tensor, labels: Tensor, model: nn.Module | None = None, **loader: int):

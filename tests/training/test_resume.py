@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,39 @@ def test_the_skip_count_and_the_loss_scale_are_resumed(tmp_path: Path):
         assert ours[key] == theirs[key]
     assert ours["num_skipped_in_a_row"] == 1
     assert ours["scaler"]["scale"] < 65536
+
+
+class LostError(Exception):
+    """The machine is gone."""
+
+
+def lose_after(num_steps: int) -> Callable[[], None]:
+    left = iter(range(num_steps))
+
+    def on_step() -> None:
+        if next(left, None) is None:
+            raise LostError
+
+    return on_step
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 5, 7])
+def test_a_trial_lost_in_mid_epoch_goes_on_from_its_last_save_bit_by_bit(
+    tmp_path: Path, num_steps: int
+):
+    recipe = {"batch_size": 4, "micro_batch_size": 2, "max_epochs": 3, "checkpoint_every_steps": 2}
+    model = {"dropout": 0.3, "use_batch_norm": True}
+    unbroken = toy_trainer(tmp_path / "unbroken", ToyModel(**model), **recipe)
+    unbroken.fit(all_reports := Reports())
+    lost = toy_trainer(tmp_path / "resumed", ToyModel(**model), **recipe)
+    lost.on_step = lose_after(num_steps)
+    with pytest.raises(LostError):
+        lost.fit(Reports())
+    torch.rand(5)
+    resumed = toy_trainer(tmp_path / "resumed", ToyModel(**model), **recipe)
+    steps: list[int] = []
+    resumed.on_step = lambda: steps.append(resumed.stepper.num_steps)
+    resumed.fit(reports := Reports())
+    assert steps[0] == num_steps // 2 * 2 + 1  # no step is done twice but those since the save
+    assert_same_bits(resumed.model.state_dict(), unbroken.model.state_dict())
+    assert untimed(reports)[-3:] == untimed(all_reports)[-3:][-len(reports) :]

@@ -70,10 +70,10 @@ class ToyLoader:
         self.is_training, self.rank, self.world_size = is_training, rank, world_size
         self.seed, self.batch_size = config.seed, config.batch_size
         self.micro = config.micro_batch_size or config.batch_size // world_size
-        self.clips, self.epoch = toy_clips(), 0
+        self.clips, self.epoch, self.num_done = toy_clips(), 0, 0
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, num_done: int = 0) -> None:
+        self.epoch, self.num_done = epoch, num_done
 
     def _indices(self) -> Tensor:
         if not self.is_training:
@@ -87,7 +87,7 @@ class ToyLoader:
         return len(self._indices().flatten().split(self.micro))
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        for indices in self._indices().flatten().split(self.micro):
+        for indices in self._indices().flatten().split(self.micro)[self.num_done :]:
             yield ClipBatch(self.clips.frames[indices], self.clips.labels[indices], indices)
 
 
