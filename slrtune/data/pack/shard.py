@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -136,7 +137,9 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            mapped = pa.memory_map(str(path))
+            self._bytes = np.frombuffer(mapped.read_buffer(), np.uint8)
+            self._reader = pa.ipc.open_file(mapped)
             described = json.loads(self._reader.schema.metadata[_METADATA])
         except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -144,19 +147,28 @@ class Shard:
                 "damaged file: remove them and pack.json, and pack again with `slrtune data pack`"
             ) from error
         self.parameters = PackParameters(**described)
+        self._raw_places: dict[int, tuple[int, int, tuple[int, ...]]] = {}
 
     def __len__(self) -> int:
         return int(self._reader.num_record_batches)
 
     def read(self, index: int) -> tuple[int, PackedFrames]:
         """Clip id and frames of a clip. Raw frames are the mapped file itself and read-only."""
-        batch = self._reader.get_batch(index)
-        clip_id = int(_numbers(batch.column(_CLIP_ID), np.int64)[0])
-        column = batch.column(_FRAMES)
         if self.parameters.storage == "jpeg":
-            return clip_id, JpegFrames(column.values)
-        shape = _numbers(batch.column(_SHAPE).values, np.int32)
-        return clip_id, np.frombuffer(column.buffers()[2], np.uint8).reshape(*shape, 3)
+            batch = self._reader.get_batch(index)
+            return _clip_id(batch), JpegFrames(batch.column(_FRAMES).values)
+        # Arrow reads a batch's header in the time that the copy of a clip takes: once is enough.
+        if index not in self._raw_places:
+            self._raw_places[index] = self._raw_place(index)
+        clip_id, start, shape = self._raw_places[index]
+        return clip_id, self._bytes[start : start + math.prod(shape)].reshape(shape)
+
+    def _raw_place(self, index: int) -> tuple[int, int, tuple[int, ...]]:
+        """Clip id, offset of the frames in the file and their shape."""
+        batch = self._reader.get_batch(index)
+        pixels = batch.column(_FRAMES).buffers()[2]
+        shape = (*_numbers(batch.column(_SHAPE).values, np.int32).tolist(), 3)
+        return _clip_id(batch), pixels.address - self._bytes.ctypes.data, shape
 
     def clip(self, index: int) -> tuple[int, PackedClip]:
         """Clip id and everything that is packed of a clip."""
@@ -170,6 +182,10 @@ class Shard:
         every = np.arange(len(frames))
         left, top, right, bottom = crop.tolist()
         return clip_id, PackedClip(frames[every], source_frames, (left, top, right, bottom), points)
+
+
+def _clip_id(batch: pa.RecordBatch) -> int:
+    return int(_numbers(batch.column(_CLIP_ID), np.int64)[0])
 
 
 def _list(numbers: object) -> pa.Array:
