@@ -48,7 +48,7 @@ _STORAGES = {
     "jpeg 90": replace(_RAW, storage="jpeg", jpeg_quality=90),
     "jpeg 75": replace(_RAW, storage="jpeg", jpeg_quality=75),
 }
-_TIMES = 10
+_TIMES = 16
 """Each clip is packed so often that starting processes is not what is measured."""
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "fingerspelling.yaml"
 
