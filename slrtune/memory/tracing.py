@@ -183,7 +183,7 @@ class _NoClips:
     def __len__(self) -> int:
         return 1
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, num_done: int = 0) -> None:
         """Nothing depends on the epoch."""
 
 
