@@ -81,7 +81,7 @@ class _RandomClips:
     def __len__(self) -> int:
         return self._length
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, num_done: int = 0) -> None:
         """All epochs are alike."""
 
     def __iter__(self) -> Iterator[ClipBatch]:
