@@ -21,6 +21,7 @@ import torch
 from benchmarks.record import write_record
 from slrtune.config.experiment import Experiment
 from slrtune.memory import MemoryPredictor, probe, this_device
+from slrtune.training.construction import OutputSizes
 
 _NUM_CLASSES = 100
 _CNN = {"backbone": "resnet18", "pretrained": False, "embed_dim": 256, "num_heads": 4}
@@ -69,7 +70,9 @@ def main() -> None:
 
 
 def _compare(device: torch.device, cache: Path, image_size: int) -> dict[str, Any]:
-    predictor = MemoryPredictor("cpu" if device.type == "cpu" else this_device(), _NUM_CLASSES)
+    predictor = MemoryPredictor(
+        "cpu" if device.type == "cpu" else this_device(), OutputSizes(_NUM_CLASSES)
+    )
     rows = []
     print(f"{'model':28}{'precision':11}{'recompute':11}{'predicted':>11}{'measured':>11}  error")
     for name, experiment, settings in _configurations(cache, image_size):
@@ -81,7 +84,7 @@ def _compare(device: torch.device, cache: Path, image_size: int) -> dict[str, An
             "predicted_gib": predicted.train_allocated_gib,
             "prediction_cpu_s": time.process_time() - started_s,
         }
-        measured = probe(experiment, device, num_classes=_NUM_CLASSES)
+        measured = probe(experiment, device, sizes=OutputSizes(_NUM_CLASSES))
         row["measured_gib"] = measured.peak_gib
         row["error"] = row["predicted_gib"] / measured.peak_gib - 1.0
         row["predicted_inference_gib"] = predicted.inference_allocated_gib
@@ -112,7 +115,7 @@ def _compare(device: torch.device, cache: Path, image_size: int) -> dict[str, An
 
 def _time_plan(cache: Path, num_points: int = 1000) -> dict[str, float]:
     """Seconds to predict many draws from a space around the full-size CNN-Transformer."""
-    predictor = MemoryPredictor("A100-80GB", _NUM_CLASSES)
+    predictor = MemoryPredictor("A100-80GB", OutputSizes(_NUM_CLASSES))
     draw = random.Random(0)
     started_s = time.process_time()
     for _ in range(num_points):

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.record import write_record
 from slrtune.config.experiment import Experiment
 from slrtune.memory import MemoryPredictor
+from slrtune.training.construction import OutputSizes
 
 _NUM_CLASSES = 100
 _ROWS: dict[str, tuple[str, dict[str, Any], int, float, float]] = {
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="A100-80GB", help="GPU type")
     parser.add_argument("--dry-run", action="store_true", help="write no record")
     arguments = parser.parse_args()
-    predictor = MemoryPredictor(arguments.device, _NUM_CLASSES)
+    predictor = MemoryPredictor(arguments.device, OutputSizes(_NUM_CLASSES))
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         for name, (model, settings, batch, most_train_gb, most_inference_gb) in _ROWS.items():

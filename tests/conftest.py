@@ -14,6 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 from slrtune.config.validate import load_experiment
 from slrtune.training.trial import train_trial
 from tests.data.videos import encode
+from tests.spelled_colors import experiment as spelled_experiment
+from tests.spelled_colors import write_sentences
 
 _HUES = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "grey": (120,) * 3}
 
@@ -74,6 +76,22 @@ def colors_run(
     folder = tmp_path_factory.mktemp("run")
     experiment = load_experiment(_write_experiment(folder, colors_root, shared_cache))
     train_trial(experiment, folder, lambda metrics: True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spelled_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real MP4 files that spell sentences in colours, with labels.csv."""
+    return write_sentences(tmp_path_factory.mktemp("spelled"))
+
+
+@pytest.fixture(scope="session")
+def spelled_run(
+    spelled_root: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a translator that has learnt to read them. Copy it before writing."""
+    folder = tmp_path_factory.mktemp("translator")
+    train_trial(spelled_experiment(spelled_root, shared_cache), folder, lambda metrics: True)
     return folder
 
 

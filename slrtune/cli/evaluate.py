@@ -38,6 +38,13 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Clips at once. Default: a micro-batch of the training."),
     ] = None,
+    decode: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Translators: a way of decoding to judge (ctc, ctc_beam, greedy, beam, joint). "
+            "Repeatable. Default: all that the model was trained for."
+        ),
+    ] = None,
     overrides: SetOption = None,
     out: Annotated[
         Path | None,
@@ -56,6 +63,9 @@ def evaluate(
     Prints how much of the split is there, top-1/5/10 per instance and per
     class, the worst glosses, signers and confusions, time and memory, and
     writes metrics.json, predictions.csv, confusion_matrix.csv and .png.
+
+    Of a translator: BLEU, chrF, WER and ROUGE-L of each way of decoding, the
+    worst signers, metrics.json and translations.csv.
 
     Training and sweeps never look at the test split; only this command does.
     Choose by validation, and judge the chosen model once:
@@ -83,5 +93,6 @@ def evaluate(
             overrides=read_overrides(overrides or []),
             out=out,
             device=device,
+            methods=decode or (),
         )
     )

@@ -74,3 +74,20 @@ def sweep_folder(option: str, sweep: str, runs_dir: Path) -> Path:
         raise UserError(
             f"{option}: {sweep[:100]} cannot be read: {error}; check the path"
         ) from None
+
+
+def checkpoint_of(named: Path, runs_dir: Path) -> tuple[Path, Path]:
+    """The named file or folder, and its checkpoint; a bare name may be that of a run or sweep.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    from slrtune.deploy.trained_model import find_checkpoint
+
+    by_name = absolute(runs_dir) / named
+    try:
+        place = by_name if not absolute(named).exists() and by_name.exists() else absolute(named)
+        return place, find_checkpoint(place)
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}; check the path"
+        raise UserError(f"{str(named)[:100]}: {rule}") from None

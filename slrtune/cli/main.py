@@ -6,7 +6,18 @@ import sys
 
 import typer
 
-from slrtune.cli import cluster, compare, data, evaluate, pack, plan, results, sweep, train
+from slrtune.cli import (
+    cluster,
+    compare,
+    data,
+    evaluate,
+    pack,
+    plan,
+    results,
+    sweep,
+    train,
+    translate,
+)
 from slrtune.config.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +32,7 @@ app = typer.Typer(
 app.command("sweep")(sweep.sweep)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("translate")(translate.translate)
 app.command("results")(results.results)
 app.command("tensorboard")(compare.tensorboard)
 app.command("report")(compare.report)

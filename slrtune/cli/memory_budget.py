@@ -8,17 +8,18 @@ from slrtune.config.sweep import ResourcesConfig
 from slrtune.memory import MemoryPredictor
 from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.packing import packed
+from slrtune.training.construction import OutputSizes
 
 
 def memory_budget(
-    resources: ResourcesConfig, gpus_per_worker: float, num_classes: int
+    resources: ResourcesConfig, gpus_per_worker: float, sizes: OutputSizes
 ) -> MemoryBudget:
     """Budget and predictor, as the settings and the cluster's smallest GPU say.
 
     Args:
         resources: with ``memory_budget_gib``.
         gpus_per_worker: a fraction gives each worker its share of a GPU's memory.
-        num_classes: glosses of the data.
+        sizes: what the data ask of the model.
     """
     budget_gib = resources.memory_budget_gib
     if budget_gib is None:
@@ -30,11 +31,11 @@ def memory_budget(
         budget_gib = share_gib if budget_gib == "auto" else min(budget_gib, share_gib)
     elif budget_gib == "auto":
         return MemoryBudget()  # trials on CPUs share the machine's memory
-    predictor = MemoryPredictor(gpu or "cpu", num_classes, resources.workers_per_trial)
+    predictor = MemoryPredictor(gpu or "cpu", sizes, resources.workers_per_trial)
     return MemoryBudget(budget_gib, predictor)
 
 
-def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
+def packed_space(space: SearchSpace, sizes: OutputSizes) -> SearchSpace:
     """The space with ``resources.gpu_packing`` worked out on the connected cluster."""
     resources = space.base.resources
     is_wanted = resources.gpu_packing == "auto" and resources.gpus_per_worker is None
@@ -43,4 +44,4 @@ def packed_space(space: SearchSpace, num_classes: int) -> SearchSpace:
     gpu = smallest_gpu() if is_wanted else None
     if gpu is None:
         return space
-    return packed(space, memory_budget(resources, 1.0, num_classes), gpu.total_gib)
+    return packed(space, memory_budget(resources, 1.0, sizes), gpu.total_gib)

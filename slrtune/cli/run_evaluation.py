@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from slrtune.cli.console import progress_bar, say
 from slrtune.cli.evaluation_tables import print_evaluation
+from slrtune.cli.folders import checkpoint_of
+from slrtune.cli.translation_tables import print_translation_evaluation
 from slrtune.config.errors import UserError
 from slrtune.config.overrides import Overrides
 from slrtune.config.paths import absolute
 from slrtune.data.views import Views
 from slrtune.deploy.evaluate import evaluate, prepare_split, resolve_device
+from slrtune.deploy.evaluate_translation import evaluate_translation
 from slrtune.deploy.evaluation_files import (
     METRICS_FILE,
     PICTURE_FILE,
     PREDICTIONS_FILE,
     write_evaluation,
 )
-from slrtune.deploy.trained_model import TrainedModel, find_checkpoint, read_trained_model
-from slrtune.report.words import percent
+from slrtune.deploy.trained_model import TrainedModel, read_trained_model
+from slrtune.deploy.translation_files import TRANSLATIONS_FILE, write_translation_evaluation
+from slrtune.deploy.translator import METHODS, check_methods, trained_methods
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Request:
     overrides: Overrides
     out: Path | None
     device: Literal["auto", "cpu", "cuda"]
+    methods: Sequence[str] = ()
 
 
 def run(request: Request) -> None:
@@ -47,9 +54,16 @@ def run(request: Request) -> None:
         UserError: checkpoint, data, split, device or folder cannot be used.
     """
     device = resolve_device(request.device)
-    place, checkpoint = _find(request)
+    place, checkpoint = checkpoint_of(request.checkpoint, request.runs_dir)
     trained = read_trained_model(checkpoint, request.overrides)
     _say_what(trained, request.split)
+    if trained.tokenizer is not None:
+        _run_translation(request, trained, place, device)
+        return
+    if request.methods:
+        raise UserError(
+            f"--decode: is for translators, but {checkpoint} is a model of glosses; leave it out"
+        )
     with progress_bar() as show:
         prepared = prepare_split(trained, request.split, show)
         folder = _output_folder(request, place)
@@ -73,16 +87,33 @@ def run(request: Request) -> None:
         say(f"  {what:<13}{folder / file}")
 
 
-def _find(request: Request) -> tuple[Path, Path]:
-    """The named file or folder, and its checkpoint; a bare name may be that of a run or sweep."""
-    named = absolute(request.checkpoint)
-    by_name = absolute(request.runs_dir) / request.checkpoint
-    try:
-        place = by_name if not named.exists() and by_name.exists() else named
-        return place, find_checkpoint(place)
-    except OSError as error:
-        rule = f"cannot be read: {error.strerror}; check the path"
-        raise UserError(f"{str(request.checkpoint)[:100]}: {rule}") from None
+def _run_translation(
+    request: Request, trained: TrainedModel, place: Path, device: torch.device
+) -> None:
+    training = trained.experiment.training
+    methods = check_methods(training, request.methods, METHODS) or trained_methods(training)
+    if len(request.views) > 1:
+        raise UserError(
+            "--views, --crops: are for models of glosses, whose probabilities can be averaged, but "
+            f"{trained.path} translates; leave them out"
+        )
+    with progress_bar() as show:
+        prepared = prepare_split(trained, request.split, show)
+        folder = _output_folder(request, place)
+        evaluation = evaluate_translation(
+            trained,
+            prepared,
+            request.split,
+            methods,
+            batch_size=request.batch_size,
+            device=device,
+            on_clips=lambda done, total: show("translating clips", done, total),
+        )
+    print_translation_evaluation(evaluation)
+    with _disk_errors_explained(folder):
+        write_translation_evaluation(evaluation, folder)
+    say(f"  all figures  {folder / METRICS_FILE}")
+    say(f"  every clip   {folder / TRANSLATIONS_FILE}")
 
 
 def _output_folder(request: Request, place: Path) -> Path:
@@ -103,9 +134,13 @@ def _output_folder(request: Request, place: Path) -> Path:
 
 def _say_what(trained: TrainedModel, split: str) -> None:
     data, metrics = trained.experiment.data, trained.metrics
+    objective = trained.experiment.objective
+    what = f"{len(trained.glosses)} glosses"
+    if trained.tokenizer is not None:
+        what = f"{trained.tokenizer.vocab_size} tokens ({trained.tokenizer.kind})"
     say(
-        f"{trained.path}: {trained.experiment.model.name}, {len(trained.glosses)} glosses, epoch "
-        f"{int(metrics['epoch'])} with validation top-1 {percent(metrics['val_top1'])}"
+        f"{trained.path}: {trained.experiment.model.name}, {what}, epoch {int(metrics['epoch'])} "
+        f"with {objective.label} {objective.text(metrics[objective.metric])}"
     )
     used_for = {
         data.train_split: "the weights were trained on",

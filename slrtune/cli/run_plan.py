@@ -17,6 +17,7 @@ from slrtune.report.words import duration, number, params_text, percent
 from slrtune.sweep.forecast import Draw, MemoryForecast, forecast_memory
 from slrtune.sweep.memory_map import map_memory
 from slrtune.sweep.time_forecast import TimeForecast, forecast_time
+from slrtune.training.lesson import needs_of, sizes_of
 
 _MAX_SHOWN = 5
 _MAX_REASONS = 8
@@ -27,9 +28,9 @@ def run(space: SearchSpace, gpu: str | None, num_draws: int, use_probe: bool, ou
     base = space.base
     here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = device_type(gpu) if gpu else this_device()
-    prepared = prepare(base.data)
-    num_classes = len(prepared.glosses)
-    predictor = MemoryPredictor(device, num_classes, base.resources.workers_per_trial)
+    prepared = prepare(base.data, needs_of(base))
+    sizes = sizes_of(base, prepared)
+    predictor = MemoryPredictor(device, sizes, base.resources.workers_per_trial)
     budget_gib: float | None = budget_of(base, device)
     if budget_gib == float("inf"):
         budget_gib = None
@@ -54,7 +55,7 @@ def run(space: SearchSpace, gpu: str | None, num_draws: int, use_probe: bool, ou
         splits = prepared.coverage.splits
         times = forecast_time(
             fitting,
-            num_classes,
+            sizes,
             splits[base.data.train_split].usable,
             splits[base.data.val_split].usable,
             here,

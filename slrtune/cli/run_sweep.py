@@ -28,6 +28,8 @@ from slrtune.sweep.results import read_results, write_best
 from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
 from slrtune.sweep.warm_start import read_warm_start
+from slrtune.training.construction import OutputSizes
+from slrtune.training.lesson import needs_of, sizes_of
 
 
 def run(
@@ -55,9 +57,9 @@ def run(
     if earlier:
         read_results(earlier)  # a mistake comes before any work
     loggers = [ExperimentLogger(name, folder) for name in base.sweep.loggers]
-    num_glosses = len(prepare(base.data).glosses)
+    sizes = sizes_of(base, prepare(base.data, needs_of(base)))
     with ray_session(address=address, use_dashboard=isolate_trials):
-        plan = _plan(space, folder, isolate_trials, num_glosses, earlier or None)
+        plan = _plan(space, folder, isolate_trials, sizes, earlier or None)
         board = _board(plan)
         shown = JsonEvents(plan) if as_json else LiveSweep(board)
         is_whole = _run_on_ray(plan, board, [shown, *loggers])
@@ -77,17 +79,17 @@ def _plan(
     space: SearchSpace,
     folder: Path,
     isolate_trials: bool,
-    num_glosses: int,
+    sizes: OutputSizes,
     earlier: Path | None,
 ) -> SweepPlan:
     """What is run on the connected cluster; makes the sweep's folder and records the plan there."""
-    space = packed_space(space, num_glosses)
+    space = packed_space(space, sizes)
     sweep, resources = space.base.sweep, space.base.resources
     # More groups than trials would only cost their start.
     limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
     share = share_cluster(cluster_nodes(), resources, limit)
     wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
-    budget = memory_budget(resources, share.gpus_per_worker, num_glosses)
+    budget = memory_budget(resources, share.gpus_per_worker, sizes)
     warm = read_warm_start(earlier, space, budget) if earlier else None
     folder.mkdir(parents=True)
     check_folder_is_shared(folder)

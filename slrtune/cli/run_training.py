@@ -21,14 +21,16 @@ from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json, write_json
+from slrtune.config.objective import metric_label, metric_text
 from slrtune.data.coverage import SplitCoverage
 from slrtune.report.words import duration, number, percent
 from slrtune.sweep.results import PLAN_FILE
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
+from slrtune.training.lesson import needs_of
 from slrtune.training.profiling import TABLE_FILE, TRACE_FILE
 
 _RECORD, _SUMMARY = "experiment.json", "summary.json"
-_SECTIONS = ("data", "model", "training")  # what the weights depend on
+_SECTIONS = ("data", "model", "training", "text", "decoding")  # what the best weights depend on
 
 
 def run(
@@ -45,7 +47,7 @@ def run(
             _print_summary(folder)
             return
         say(f"Run {folder.name} in {folder}")
-        coverage = prepare(experiment.data).coverage
+        coverage = prepare(experiment.data, needs_of(experiment)).coverage
         write_json(folder / _RECORD, experiment.model_dump(mode="json"))
         with ray_session(address=address), library_logs_to(folder / "train.log"):
             check_folder_is_shared(folder)
@@ -82,7 +84,8 @@ def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str
             if event.kind == "started" and payload["num_failures"]:
                 say("The worker died; a new one goes on from the last checkpoint", style="yellow")
             elif event.kind == "epoch":
-                say(_epoch_line(payload, max_epochs))
+                say(_epoch_line(payload, experiment.objective.task, max_epochs))
+                _say_what_is_lost(payload)
                 writer.scalars(payload)
             elif event.kind == "failed":
                 (folder / "error.txt").write_text(payload["traceback"])
@@ -92,25 +95,54 @@ def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str
     return event.payload
 
 
-def _epoch_line(metrics: dict[str, Any], max_epochs: int) -> str:
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "recognition": ("val_top1", "val_top1_per_class", "val_top5"),
+    "translation": ("val_bleu", "val_chrf", "val_wer", "val_rouge"),
+}
+
+
+def _epoch_line(metrics: dict[str, Any], task: str, max_epochs: int) -> str:
     epoch = int(metrics["epoch"])
     left_s = metrics["total_s"] / epoch * (max_epochs - epoch)
     return (
         f"epoch {epoch:>3}/{max_epochs}  train loss {metrics['train_loss']:.3f}  "
-        f"val loss {metrics['val_loss']:.3f}  top-1 {percent(metrics['val_top1'])} "
-        f"(per class {percent(metrics.get('val_top1_per_class'))})  "
-        f"top-5 {percent(metrics['val_top5'])}  {metrics['clips_per_s']:.0f} clips/s  "
+        f"val loss {metrics['val_loss']:.3f}  {_figures(metrics, task)}  "
+        f"{metrics['clips_per_s']:.0f} clips/s  "
         f"data wait {percent(metrics['data_wait_share'])}  "
         f"peak {number(metrics['peak_memory_gib'])} GiB  {duration(left_s)} left"
     )
 
 
+def _figures(metrics: dict[str, Any], task: str) -> str:
+    return "  ".join(
+        f"{metric_label(name)} {metric_text(name, metrics.get(name))}" for name in _SHOWN[task]
+    )
+
+
+def _say_what_is_lost(metrics: dict[str, Any]) -> None:
+    """Texts that CTC cannot spell or the decoder may not write, at the first epoch."""
+    if metrics["epoch"] == 1 and metrics.get("num_ctc_lost"):
+        say(
+            f"  {metrics['num_ctc_lost']:.0f} training clips have a longer text than CTC can spell "
+            "over the tokens of the video, and learn from the decoder's loss alone: set "
+            "model.dense_vit.num_queries to null, lower temporal_stride or raise data.num_frames",
+            style="yellow",
+        )
+    if metrics["epoch"] == 1 and metrics.get("num_cut_texts"):
+        say(
+            f"  {metrics['num_cut_texts']:.0f} training sentences are longer than "
+            "model.dense_vit.max_text_length and were cut: raise it",
+            style="yellow",
+        )
+
+
 def _print_summary(folder: Path) -> None:
     summary = read_json(folder / _SUMMARY, "best", "last_epoch", "best_checkpoint", "coverage")
     best = summary["best"]
+    task = "translation" if "val_bleu" in best else "recognition"
     say(
-        f"Best epoch {int(best['epoch'])} of {summary['last_epoch']}: validation top-1 "
-        f"{percent(best['val_top1'])}, top-5 {percent(best['val_top5'])}",
+        f"Best epoch {int(best['epoch'])} of {summary['last_epoch']}: validation "
+        f"{_figures(best, task)}",
         style="bold green",
     )
     parts = {name: SplitCoverage(**part) for name, part in summary["coverage"].items()}
@@ -159,7 +191,7 @@ def _refuse_other_settings(folder: Path, experiment: Experiment) -> None:
     has_begun = any((folder / "checkpoints").glob("*.pt")) or (folder / _SUMMARY).exists()
     if not has_begun or not (folder / _RECORD).exists():
         return
-    before = read_json(folder / _RECORD, *_SECTIONS)
+    before = read_json(folder / _RECORD, "data", "model", "training")
     changed = changed_settings(before, experiment, _SECTIONS)
     if changed:
         shown = [f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5]]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from slrtune.config.base import Settings
+from slrtune.config.broken_rule import BrokenRule
 from slrtune.config.data import DataConfig
+from slrtune.config.decoding import DecodingConfig
 from slrtune.config.model import (
     VIT_SETTINGS,
     DenseViTConfig,
@@ -18,7 +19,9 @@ from slrtune.config.model import (
 from slrtune.config.objective import OBJECTIVES, Objective, objective_of
 from slrtune.config.paths import absolute
 from slrtune.config.sweep import ResourcesConfig, SweepConfig
+from slrtune.config.text import TextConfig
 from slrtune.config.training import TrainingConfig
+from slrtune.config.translation_rules import TRANSLATION_RULES
 
 
 class Experiment(Settings):
@@ -32,6 +35,10 @@ class Experiment(Settings):
     """Architecture."""
     training: TrainingConfig = TrainingConfig()
     """Recipe."""
+    text: TextConfig = TextConfig()
+    """Sentences, for models that translate."""
+    decoding: DecodingConfig = DecodingConfig()
+    """How a translator writes: in validation, and where nothing else is asked for."""
     sweep: SweepConfig = SweepConfig()
     """Search."""
     resources: ResourcesConfig = ResourcesConfig()
@@ -43,21 +50,6 @@ class Experiment(Settings):
     def objective(self) -> Objective:
         """What its epochs are judged by."""
         return objective_of(self.training.judged_by, self.model.task)
-
-
-@dataclass(frozen=True)
-class BrokenRule:
-    """A rule between several keys that a configuration breaks.
-
-    Attributes:
-        key: the key that the message is shown at.
-        others: the other keys that take part.
-        message: rule, values and cure.
-    """
-
-    key: str
-    others: tuple[str, ...]
-    message: str
 
 
 Rule = Callable[[Experiment], Iterator[BrokenRule]]
@@ -385,4 +377,5 @@ _RULES: tuple[Rule, ...] = (
     _mixing_has_pairs,
     _automatic_choices_do_not_meet,
     _cached_features_stay_true,
+    *TRANSLATION_RULES,
 )

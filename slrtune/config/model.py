@@ -108,13 +108,14 @@ class ViTShape:
     temporal_layers: int = 4
 
 
-DenseViTSize = Literal["large", "base", "small", "tiny", "mobilenetv3_large"]
+DenseViTSize = Literal["large", "base", "small", "tiny", "mobilenetv3_large", "tiny_resnet"]
 DENSE_VIT_SHAPES: dict[DenseViTSize, ViTShape] = {
     "large": ViTShape("vit_large_patch16_224", 1024, 24, 16, 16),
     "base": ViTShape("vit_base_patch16_224", 768, 12, 12, 16),
     "small": ViTShape("vit_small_patch16_224", 384, 12, 6, 16),
     "tiny": ViTShape("vit_tiny_patch16_224", 128, 4, 4, 16),
     "mobilenetv3_large": ViTShape("mobilenetv3_large_100", 960, temporal_layers=2),
+    "tiny_resnet": ViTShape("test_resnet", 96, temporal_layers=2),
 }
 
 
@@ -126,7 +127,8 @@ class DenseViTConfig(Settings):
     size: DenseViTSize = "large"
     """Encoder of frames. Parameters: large 304 M (24 blocks of width 1024, 16 heads), base 86 M
     (12 of 768, 12), small 22 M (12 of 384, 6), tiny 0.9 M (4 of 128, 4; for trying things out),
-    mobilenetv3_large 3.0 M (a CNN of 960 features, the light one)."""
+    mobilenetv3_large 3.0 M (a CNN of 960 features, the light one), tiny_resnet 0.4 M (a CNN of 96
+    features, which learns from few small videos on a CPU)."""
     embed_dim: int | None = Field(default=None, ge=8, le=8192)
     """Width of the ViT; null = that of size."""
     depth: int | None = Field(default=None, ge=1, le=64)
@@ -153,6 +155,9 @@ class DenseViTConfig(Settings):
     """With num_queries null: so many neighbouring frames become one token."""
     pool_heads: int = Field(default=16, ge=1, le=64)
     """Attention heads of the pooling and of temporal attention; must divide hidden_dim."""
+    use_ctc_positions: bool = False
+    """Tell the decoder how many tokens of the text CTC has read up to each token of the video: it
+    then learns within few epochs where to look, which it otherwise does only from much data."""
     decoder_depth: int = Field(default=4, ge=1, le=32)
     """Blocks of the text decoder."""
     decoder_dim: int | None = Field(default=None, ge=16, le=8192)

@@ -58,7 +58,10 @@ def metric_text(metric: str, value: float | None) -> str:
 def metric_label(metric: str) -> str:
     """``best_val_top5`` -> ``top-5``."""
     name = metric.removeprefix("best_").removeprefix("val_")
-    known = {"bleu": "BLEU", "chrf": "chrF", "wer": "WER", "top1_per_class": "top-1 per class"}
+    known = {
+        "bleu": "BLEU", "chrf": "chrF", "wer": "WER", "rouge": "ROUGE-L", "loss": "loss",
+        "top1_per_class": "top-1 per class",
+    }  # fmt: skip
     return known.get(name, name.replace("top", "top-"))
 
 

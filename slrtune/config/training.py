@@ -37,6 +37,13 @@ class TrainingConfig(Settings):
     """Last learning rate over the peak."""
     label_smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Cross-entropy label smoothing (Szegedy et al. 2016)."""
+    ctc_weight: float = Field(default=0.3, ge=0.0, le=10.0)
+    """Translation: weight of the CTC loss, by which the video's tokens learn to spell the text."""
+    ce_weight: float = Field(default=0.7, ge=0.0, le=10.0)
+    """Translation: weight of the decoder's cross-entropy."""
+    gloss_ctc_weight: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Translation: weight of a second CTC loss over the glosses, where the data have both glosses
+    and sentences (PHOENIX). 0 = the glosses are not looked at."""
     mixup_alpha: float = Field(default=0.0, ge=0.0, le=10.0)
     """Mixup (Zhang et al. 2018): a clip is blended with another one of its micro-batch, in a share
     drawn from Beta(x, x), and so is its label. 0 = off, 0.2 to 0.8 is usual. A clip and its frames

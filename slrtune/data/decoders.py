@@ -180,7 +180,12 @@ def _keep(kept: dict[int, np.ndarray], index: int, frame: Any, num_wanted: int) 
             f"{num_wanted} frames of {frame.width}x{frame.height} take {gib:.1f} GiB, "
             f"more than {MAX_CLIP_GIB:.0f}"
         )
-    kept[index] = _upright(frame.to_ndarray(format="rgb24"), _matrix(frame))
+    kept[index] = upright_pixels(frame)
+
+
+def upright_pixels(frame: Any) -> np.ndarray:
+    """A PyAV frame as a player shows it: uint8 (H, W, 3) RGB."""
+    return _upright(frame.to_ndarray(format="rgb24"), _matrix(frame))
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int] | None:

@@ -122,6 +122,11 @@ def open_video(path: Path) -> Any:
     return av.open(str(path), options=options, metadata_errors="replace")
 
 
+def open_live(path: Path, is_camera: bool) -> Any:
+    """What may never end: a camera's device by the system's own capture format, or a file."""
+    return av.open(str(path), format="v4l2") if is_camera else open_video(path)
+
+
 def video_stream(container: Any) -> Any:
     """The stream that players show, set up to decode alone and to complain of any damage.
 

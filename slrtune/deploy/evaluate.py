@@ -17,6 +17,7 @@ from slrtune.data.views import Views
 from slrtune.deploy.evaluation import Evaluation
 from slrtune.deploy.trained_model import TrainedModel
 from slrtune.training.evaluation import predict_split
+from slrtune.training.lesson import needs_of
 from slrtune.training.precision import resolve_precision
 from slrtune.training.seeding import deterministic_kernels
 
@@ -37,7 +38,7 @@ def prepare_split(trained: TrainedModel, split: str, on_progress: Progress) -> P
                 f"data.{key}: must exist, but there is no {path}, which {trained.path.name} was "
                 f"trained with; name it as it is here with --set data.{key}=PATH"
             )
-    return prepare_data(data, on_progress, only_split=split)
+    return prepare_data(data, on_progress, only_split=split, needs=needs_of(trained.experiment))
 
 
 def evaluate(
@@ -106,7 +107,7 @@ def evaluate(
         cost=cost,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         precision=precision.name,
-        device=_device_name(device),
+        device=device_name(device),
         batch_size=batch_size,
     )
 
@@ -153,5 +154,6 @@ def _all_glosses(trained: TrainedModel, of_clips: list[str], split: str) -> tupl
     return (*trained.glosses, *unknown)
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """As it is written beside a measurement."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import datetime
-import importlib.metadata
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from slrtune.config.json_file import write_json
 from slrtune.deploy.confusion_figure import draw_confusion_matrix
 from slrtune.deploy.evaluation import Evaluation
+from slrtune.deploy.result_files import coverage_record, provenance, whole_file, write_rows
 from slrtune.training.evaluation import NO_PREDICTION
 from slrtune.training.metrics import NEVER, TOP_KS
 
 METRICS_FILE, PREDICTIONS_FILE = "metrics.json", "predictions.csv"
 MATRIX_FILE, PICTURE_FILE = "confusion_matrix.csv", "confusion_matrix.png"
 NO_PREDICTION_NAME = "(no prediction)"
-_PACKAGES = ("slrtune", "torch", "timm", "numpy")
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -33,9 +29,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         f"Split {evaluation.split}, {len(evaluation.predictions)} clips: "
         f"top-1 {evaluation.counts.top(1):.1%}"
     )
-    _whole(folder / PREDICTIONS_FILE, lambda path: _write_rows(path, _prediction_rows(evaluation)))
-    _whole(folder / MATRIX_FILE, lambda path: _write_rows(path, _matrix_rows(evaluation)))
-    _whole(
+    whole_file(
+        folder / PREDICTIONS_FILE, lambda path: write_rows(path, _prediction_rows(evaluation))
+    )
+    whole_file(folder / MATRIX_FILE, lambda path: write_rows(path, _matrix_rows(evaluation)))
+    whole_file(
         folder / PICTURE_FILE,
         lambda path: draw_confusion_matrix(path, matrix, evaluation.glosses, title),
     )
@@ -44,8 +42,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 def metrics_record(evaluation: Evaluation) -> dict[str, Any]:
     """All figures and where they come from, as JSON knows it."""
-    trained, counts, cost = evaluation.trained, evaluation.counts, evaluation.cost
-    (coverage,) = evaluation.coverage.splits.values()
+    counts = evaluation.counts
     return {
         "split": evaluation.split,
         "num_clips": len(evaluation.predictions),
@@ -58,13 +55,7 @@ def metrics_record(evaluation: Evaluation) -> dict[str, Any]:
         "glosses_without_clips": list(evaluation.empty_glosses),
         "glosses_unknown_to_the_model": list(evaluation.unknown_glosses),
         "num_clips_of_unknown_glosses": evaluation.num_of_unknown,
-        "coverage": {
-            "listed": coverage.listed,
-            "found": coverage.found,
-            "usable": coverage.usable,
-            "share": coverage.share,
-            "unusable": [clip.__dict__ for clip in evaluation.coverage.unusable],
-        },
+        "coverage": coverage_record(evaluation.coverage),
         "per_gloss": [row._asdict() for row in evaluation.per_gloss],
         "per_signer": [{**row._asdict(), "top1": row.top1} for row in evaluation.per_signer],
         "confusions": [row._asdict() for row in evaluation.confusions],
@@ -72,25 +63,7 @@ def metrics_record(evaluation: Evaluation) -> dict[str, Any]:
             "num_temporal": evaluation.views.num_temporal,
             "num_crops": evaluation.views.num_crops,
         },
-        "checkpoint": {
-            "path": str(trained.path),
-            "sha256": trained.sha256,
-            "metrics": {
-                name: value if math.isfinite(value) else None
-                for name, value in trained.metrics.items()
-            },
-            "num_parameters": evaluation.num_parameters,
-        },
-        "wall_s": cost.wall_s,
-        "clips_per_s": len(evaluation.predictions) / cost.wall_s,
-        "data_wait_share": cost.data_wait_share,
-        "peak_memory_gib": cost.peak_memory_gib,
-        "device": evaluation.device,
-        "precision": evaluation.precision,
-        "batch_size": evaluation.batch_size,
-        "experiment": trained.experiment.model_dump(mode="json"),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **provenance(evaluation, len(evaluation.predictions)),
     }
 
 
@@ -123,17 +96,3 @@ def _matrix_rows(evaluation: Evaluation) -> Iterable[Sequence[object]]:
     yield ("gloss", *evaluation.glosses, NO_PREDICTION_NAME)
     for gloss, row in zip(evaluation.glosses, evaluation.confusion_matrix.tolist(), strict=True):
         yield (gloss, *row)
-
-
-def _write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,9 +13,10 @@ from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import Overrides
 from slrtune.config.validate import experiment_from_dict
-from slrtune.models import create_model
 from slrtune.models.registry import VideoModel
+from slrtune.text.tokenizer import TextTokenizer
 from slrtune.training.checkpoint import CorruptCheckpointError, read_checkpoint
+from slrtune.training.construction import OutputSizes, build_model
 
 BEST = "best.pt"
 _KEYS = ("model", "experiment", "glosses", "metrics")
@@ -30,6 +31,8 @@ class TrainedModel:
         sha256: of the file, in hexadecimal.
         experiment: how it was trained, with what the command line changes.
         glosses: the place of a gloss is its label.
+        tokenizer: of a translator; None of other models.
+        clip_s: median seconds of a translator's training clips; None where not known.
         metrics: of the epoch whose weights these are.
         weights: state of the model, on the CPU.
     """
@@ -38,8 +41,16 @@ class TrainedModel:
     sha256: str
     experiment: Experiment
     glosses: tuple[str, ...]
+    tokenizer: TextTokenizer | None
+    clip_s: float | None
     metrics: Mapping[str, float]
     weights: Mapping[str, Any]
+
+    @property
+    def sizes(self) -> OutputSizes:
+        """What the model has outputs for."""
+        vocab_size = self.tokenizer.vocab_size if self.tokenizer is not None else 0
+        return OutputSizes(len(self.glosses), vocab_size)
 
     def build(self) -> VideoModel:
         """The model with its weights, on the CPU. Nothing is downloaded.
@@ -47,15 +58,7 @@ class TrainedModel:
         Raises:
             UserError: the settings do not fit the weights.
         """
-        experiment = self.experiment
-        section = {**experiment.model.section.model_dump(), "pretrained": False}
-        model = create_model(
-            experiment.model.name,
-            num_classes=len(self.glosses),
-            num_frames=experiment.data.num_frames,
-            image_size=experiment.data.image_size,
-            **section,
-        )
+        model = build_model(self.experiment, self.sizes, is_pretrained=False)
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -116,11 +119,14 @@ def read_trained_model(path: Path, overrides: Overrides | None = None) -> Traine
         settings = json.loads(content["experiment"])
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {rule}, but its settings are no JSON ({error})") from None
+    tokenizer = content.get("tokenizer")
     return TrainedModel(
         path=path,
         sha256=sha256,
         experiment=experiment_from_dict(settings, str(path), overrides or Overrides()),
         glosses=tuple(content["glosses"]),
+        tokenizer=None if tokenizer is None else TextTokenizer.from_json(tokenizer),
+        clip_s=content.get("clip_s"),
         metrics=content["metrics"],
         weights=content["model"],
     )

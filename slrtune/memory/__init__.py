@@ -1,6 +1,6 @@
 """Predict, budget and calibrate the memory of trials. Plain PyTorch, without Ray.
 
->>> predict(experiment, "RTX 4090", num_classes=100).train_peak_gib
+>>> predict(experiment, "RTX 4090", sizes=OutputSizes(num_glosses=100)).train_peak_gib
 """
 
 from slrtune.memory.calibration import Calibration

@@ -17,6 +17,7 @@ import torch
 import slrtune
 from slrtune.memory.devices import DeviceType
 from slrtune.memory.series import StepBytes
+from slrtune.training.construction import OutputSizes
 
 _logger = logging.getLogger(__name__)
 
@@ -25,13 +26,13 @@ class Answers:
     """Worst moments by name: in memory, and on disk in ``<cache_dir>/memory``.
 
     Args:
-        device, num_classes, num_workers: what the answers are for, beside their names.
+        device, sizes, num_workers: what the answers are for, beside their names.
     """
 
-    def __init__(self, device: DeviceType, num_classes: int, num_workers: int) -> None:
+    def __init__(self, device: DeviceType, sizes: OutputSizes, num_workers: int) -> None:
         # How much memory there is changes no step; drivers and workers may know it differently.
         kind = dataclasses.replace(device, total_gib=0.0)
-        self._context = f"{kind} {num_classes} {num_workers > 1}"
+        self._context = f"{kind} {sizes} {num_workers > 1}"
         self._known: dict[str, StepBytes] = {}
 
     def get(self, name: str, cache_dir: Path, compute: Callable[[], StepBytes]) -> StepBytes:

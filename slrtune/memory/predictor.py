@@ -16,6 +16,7 @@ from slrtune.memory.prediction import MemoryPrediction, allocated_gib, parts_of
 from slrtune.memory.series import NotAlikeError, Series, StepBytes, Traced
 from slrtune.memory.structure import Structure, as_structured
 from slrtune.memory.tracing import FakeTrial
+from slrtune.training.construction import OutputSizes
 
 _UNCHUNKED_ANCHORS = (2, 16)
 _DEPTH_ANCHORS = (3, 4)
@@ -23,13 +24,13 @@ _MAX_CHUNKS_TRACED = 8  # more are more of the same
 
 
 def predict(
-    experiment: Experiment, device: str = "cuda", *, num_classes: int, num_workers: int = 1
+    experiment: Experiment, device: str = "cuda", *, sizes: OutputSizes, num_workers: int = 1
 ) -> MemoryPrediction:
     """Peak memory of an experiment, in training and inference, without a GPU.
 
     See :class:`MemoryPredictor`, which is faster for more than one.
     """
-    return MemoryPredictor(device, num_classes, num_workers).predict(experiment)
+    return MemoryPredictor(device, sizes, num_workers).predict(experiment)
 
 
 class MemoryPredictor:
@@ -44,17 +45,17 @@ class MemoryPredictor:
 
     Args:
         device: ``cpu``, ``cuda`` or a GPU type such as ``H100``, ``RTX 4090``, ``T4``.
-        num_classes: glosses.
+        sizes: what the data ask of the model.
         num_workers: data-parallel workers of a trial.
 
     Raises:
         UserError: no such device is known.
     """
 
-    def __init__(self, device: str | DeviceType, num_classes: int, num_workers: int = 1) -> None:
+    def __init__(self, device: str | DeviceType, sizes: OutputSizes, num_workers: int = 1) -> None:
         self.device = device if isinstance(device, DeviceType) else device_type(device)
-        self._num_classes, self.num_workers = num_classes, num_workers
-        self._answers = Answers(self.device, num_classes, num_workers)
+        self._sizes, self.num_workers = sizes, num_workers
+        self._answers = Answers(self.device, sizes, num_workers)
         self._series: dict[str, Series | None] = {}
         self._depths_seen: dict[str, set[int]] = {}
         self._traced_once: set[str] = set()
@@ -221,7 +222,7 @@ class MemoryPredictor:
         return traced
 
     def _fake_trial(self, experiment: Experiment) -> FakeTrial:
-        return FakeTrial(experiment, self.device, self._num_classes, self.num_workers)
+        return FakeTrial(experiment, self.device, self._sizes, self.num_workers)
 
 
 def _anchors(structure: Structure) -> tuple[int, int] | None:

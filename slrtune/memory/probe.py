@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from slrtune.config.experiment import Experiment
 from slrtune.data.loader import ClipBatch
 from slrtune.memory.micro_batch import clips_per_worker, with_micro_batch
-from slrtune.memory.tracing import build_model
+from slrtune.training.construction import OutputSizes, build_model
 from slrtune.training.engine import Trainer
+from slrtune.training.lesson import task_without_data
 from slrtune.training.normalization import normalize_frames
 from slrtune.training.peak_memory import PeakMemory
 
@@ -35,7 +37,7 @@ class Probe:
 
 
 def probe(
-    experiment: Experiment, device: torch.device, *, num_classes: int, num_steps: int = 2
+    experiment: Experiment, device: torch.device, *, sizes: OutputSizes, num_steps: int = 2
 ) -> Probe:
     """Train ``num_steps`` optimizer steps on random clips, then look at one clip.
 
@@ -51,9 +53,10 @@ def probe(
     num_micro_batches = experiment.training.batch_size // size
     config = with_micro_batch(experiment, size).training
     with torch.random.fork_rng():
-        model = build_model(experiment, num_classes)
-        loader = _RandomClips(experiment, size, num_micro_batches, num_classes)
-        trainer = Trainer(model, loader, loader, config, device)
+        model = build_model(experiment, sizes, is_pretrained=False)
+        loader = _RandomClips(experiment, size, num_micro_batches, sizes.num_glosses)
+        task = task_without_data(experiment, sizes)
+        trainer = Trainer(model, loader, loader, config, device, task=task)
         trainer.network.train()
         for _ in range(num_steps):
             clips = iter(loader)
@@ -65,18 +68,19 @@ def probe(
         del trainer  # gradients, optimizer state
         memory = PeakMemory(model, device)
         with torch.inference_mode(), memory.measuring(), precision.autocast(is_inference=True):
-            clip = next(iter(_RandomClips(experiment, 1, 1, num_classes))).to(device)
+            clip = next(iter(_RandomClips(experiment, 1, 1, sizes.num_glosses))).to(device)
             started_s = time.perf_counter()
-            model(normalize_frames(clip.frames)).cpu()  # waits for the GPU
+            outputs = model(*task.inputs(normalize_frames(clip.frames), task.targets(clip, 0)))
+            tree_leaves(outputs)[0].cpu()  # waits for the GPU
             inference_s = time.perf_counter() - started_s
         return Probe(peak_gib, memory.peak_gib, step_s, inference_s)
 
 
 class _RandomClips:
-    def __init__(self, experiment: Experiment, size: int, length: int, num_classes: int) -> None:
+    def __init__(self, experiment: Experiment, size: int, length: int, num_glosses: int) -> None:
         data = experiment.data
         self._shape = (size, data.num_frames, 3, data.image_size, data.image_size)
-        self._length, self._num_classes = length, num_classes
+        self._length, self._num_labels = length, max(num_glosses, 1)
 
     def __len__(self) -> int:
         return self._length
@@ -88,5 +92,5 @@ class _RandomClips:
         size = self._shape[0]
         for _ in range(self._length):
             frames = torch.randint(0, 256, self._shape, dtype=torch.uint8)
-            labels = torch.randint(0, self._num_classes, (size,))
+            labels = torch.randint(0, self._num_labels, (size,))
             yield ClipBatch(frames, labels, torch.arange(size))

@@ -62,6 +62,8 @@ class FiniteValues(TorchFunctionMode):
             # a mode is off within the function it handles, but recomputation needs it
             with self:
                 return _backward(args[0])
+        if func is F.ctc_loss:
+            return _CtcWithoutValues.apply(args[0], args[1])
         if func is Tensor.tolist:
             return _zeros(args[0].shape)
         if func in (Tensor.item, Tensor.__float__):
@@ -80,6 +82,32 @@ def _backward(loss: Tensor) -> None:
         (loss,), (torch.ones_like(loss),), False, False, (),
         allow_unreachable=True, accumulate_grad=True,
     )  # fmt: skip
+
+
+class _CtcWithoutValues(torch.autograd.Function):
+    """The loss of each clip, and what the real one keeps: PyTorch's reads lengths and targets.
+
+    A table of forward probabilities, of as many states as the longest text has tokens and blanks,
+    is kept for the backward pass, which makes another one (ATen/native/LossCTC.cpp, cuda/LossCTC.cu
+    of PyTorch 2.15).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, targets: Tensor) -> Tensor:
+        """Of log_probs (Q, B, V) and targets (B, L)."""
+        num_steps, batch = log_probs.shape[:2]
+        alpha = log_probs.new_empty(batch, num_steps, 2 * targets.shape[1] + 1)
+        ctx.save_for_backward(log_probs, alpha)
+        return log_probs.new_empty(batch)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """The gradient of log_probs."""
+        log_probs, alpha = ctx.saved_tensors
+        beta = torch.empty_like(alpha)
+        gradient = torch.empty_like(log_probs)
+        del beta
+        return gradient, None
 
 
 def _zeros(shape: Sequence[int]) -> Any:

@@ -15,10 +15,12 @@ _IRRELEVANT = frozenset((
     "encoder_learning_rate", "layer_decay", "weight_decay", "warmup_epochs",
     "min_learning_rate_ratio", "patience", "max_nonfinite_steps", "pretrained",
     "mixup_alpha", "cutmix_alpha", "class_balance", "compile", "deterministic",
-    "empty_cache_each_epoch", "freeze_epochs",
+    "empty_cache_each_epoch", "freeze_epochs", "ctc_weight", "ce_weight", "judged_by",
 ))  # fmt: skip
 # Of these it only matters whether they are 0.
-_SHARES = frozenset(("dropout", "attention_dropout", "drop_path", "label_smoothing"))
+_SHARES = frozenset((
+    "dropout", "attention_dropout", "drop_path", "label_smoothing", "gloss_ctc_weight",
+))  # fmt: skip
 # Of these it only matters whether they are there.
 _OPTIONS = frozenset(("ema_decay", "max_grad_norm"))
 

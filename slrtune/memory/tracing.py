@@ -26,10 +26,11 @@ from slrtune.memory.devices import DeviceType
 from slrtune.memory.hollow import HollowMode
 from slrtune.memory.semantics import CudaSemantics, FiniteValues, workspace_bytes
 from slrtune.memory.timeline import Timeline, TimelineTracker
-from slrtune.models import VideoModel, create_model
 from slrtune.models.registry import FrameFeatureModel
 from slrtune.training import distributed
+from slrtune.training.construction import OutputSizes, build_model
 from slrtune.training.engine import Trainer
+from slrtune.training.lesson import task_without_data
 from slrtune.training.normalization import normalize_frames
 
 _CPU = torch.device("cpu")
@@ -45,22 +46,23 @@ class FakeTrial:
     Args:
         experiment: a valid one.
         device: what to trace for.
-        num_classes: glosses.
+        sizes: what the data ask of the model.
         num_workers: data-parallel workers.
     """
 
     def __init__(
-        self, experiment: Experiment, device: DeviceType, num_classes: int, num_workers: int
+        self, experiment: Experiment, device: DeviceType, sizes: OutputSizes, num_workers: int
     ) -> None:
         self._data, self._device, self._num_workers = experiment.data, device, num_workers
         self.tracker = TimelineTracker(workspace_bytes if device.is_cuda else None)
         config = _traced_config(experiment.training, device)
+        self._task = task_without_data(experiment.model_copy(update={"training": config}), sizes)
         self._semantics = CudaSemantics(device) if device.is_cuda else FiniteValues()
         with torch.device("meta"), FiniteValues():
-            model = build_model(experiment, num_classes)
+            model = build_model(experiment, sizes, is_pretrained=False)
         with self._tracing():
             model.to_empty(device=_CPU)
-            self._trainer = Trainer(model, _NoClips(), _NoClips(), config, _CPU)
+            self._trainer = Trainer(model, _NoClips(), _NoClips(), config, _CPU, task=self._task)
             self._trainer.memory = self.tracker  # type: ignore[assignment]
             self._trainer.num_micro_batches = 1
             self._model = self._trainer.model
@@ -100,7 +102,8 @@ class FakeTrial:
             try:
                 with tracker, self._trainer.precision.autocast(is_inference=True):
                     tracker.track((*self._model.parameters(), *self._model.buffers()))
-                    self._model(normalize_frames(clips.frames))
+                    frames, targets = normalize_frames(clips.frames), self._task.targets(clips, 0)
+                    self._model(*self._task.inputs(frames, targets))
             finally:
                 self._model.train()
             return tracker.timeline()
@@ -185,18 +188,6 @@ class _NoClips:
 
     def set_epoch(self, epoch: int, num_done: int = 0) -> None:
         """Nothing depends on the epoch."""
-
-
-def build_model(experiment: Experiment, num_classes: int) -> VideoModel:
-    """The model of an experiment, with random weights."""
-    settings = experiment.model.section.model_dump()
-    return create_model(
-        experiment.model.name,
-        num_classes=num_classes,
-        num_frames=experiment.data.num_frames,
-        image_size=experiment.data.image_size,
-        **{**settings, "pretrained": False},
-    )
 
 
 def _traced_config(training: TrainingConfig, device: DeviceType) -> TrainingConfig:

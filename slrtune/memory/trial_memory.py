@@ -18,6 +18,7 @@ from slrtune.memory.micro_batch import (
 )
 from slrtune.memory.predictor import MemoryPredictor
 from slrtune.training import distributed
+from slrtune.training.construction import OutputSizes
 from slrtune.training.memory_plan import MemoryPlan
 
 _BYTES_PER_GIB = 2**30
@@ -31,7 +32,7 @@ class TrialMemory:
         self._uncalibrated_gib: float | None = None
         self._calibration: Calibration | None = None
 
-    def __call__(self, experiment: Experiment, num_classes: int) -> MemoryPlan:
+    def __call__(self, experiment: Experiment, sizes: OutputSizes) -> MemoryPlan:
         """The plan of the trial that the calling worker is about to train.
 
         Raises:
@@ -41,24 +42,24 @@ class TrialMemory:
         if budget_gib is not None:  # the smallest GPU of the trial decides
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             budget_gib = -distributed.max_over_ranks(-budget_gib, device)
-        plan = distributed.from_rank_zero(self._plan_or_error, experiment, num_classes, budget_gib)
+        plan = distributed.from_rank_zero(self._plan_or_error, experiment, sizes, budget_gib)
         if isinstance(plan, MemoryPlan):
             return plan
         raise MemoryBudgetError(*plan)  # on every rank: whichever is heard first, it is this error
 
     def _plan_or_error(
-        self, experiment: Experiment, num_classes: int, budget_gib: float | None
+        self, experiment: Experiment, sizes: OutputSizes, budget_gib: float | None
     ) -> MemoryPlan | tuple[str, float, float]:
         try:
-            return self._plan(experiment, num_classes, budget_gib)
+            return self._plan(experiment, sizes, budget_gib)
         except MemoryBudgetError as error:
             return str(error), error.predicted_gib, error.budget_gib
 
     def _plan(
-        self, experiment: Experiment, num_classes: int, budget_gib: float | None
+        self, experiment: Experiment, sizes: OutputSizes, budget_gib: float | None
     ) -> MemoryPlan:
         device = this_device()
-        predictor = MemoryPredictor(device, num_classes, distributed.world_size())
+        predictor = MemoryPredictor(device, sizes, distributed.world_size())
         limit_gib = None if budget_gib is None else budget_gib - device.context_gib
         try:
             size = None

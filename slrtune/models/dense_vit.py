@@ -21,7 +21,7 @@ from slrtune.config.model import (
 )
 from slrtune.models.attention import SelfAttention, attention, none_if_all_valid
 from slrtune.models.frame_encoder import frame_encoder
-from slrtune.models.positions import learned_tokens, sinusoidal_positions
+from slrtune.models.positions import learned_tokens, positions_at, sinusoidal_positions
 from slrtune.models.registry import register_model
 from slrtune.models.temporal_conv import TemporalConvLayer
 from slrtune.models.text_decoder import CachedText, TextDecoder
@@ -29,8 +29,8 @@ from slrtune.models.transformer import (
     LAYER_NORM_EPS,
     EncoderBlock,
     Mlp,
-    init_weights,
     mean_of_valid_frames,
+    xavier_weights,
 )
 from slrtune.models.translation import DecoderState, TranslationModel, TranslatorOutput, VideoMemory
 
@@ -52,7 +52,7 @@ class AttentionPooling(nn.Module):
         self.query = nn.Linear(embed_dim, embed_dim)
         self.key_value = nn.Linear(embed_dim, 2 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
-        self.apply(init_weights)
+        self.apply(xavier_weights)
 
     def forward(self, tokens: Tensor, frame_mask: Tensor | None) -> Tensor:
         """(B, T, D) tokens of frames, ``frame_mask`` (B, T) True if valid, to (B, Q, D)."""
@@ -70,7 +70,7 @@ class ResidualMlp(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), dropout)
-        self.apply(init_weights)
+        self.apply(xavier_weights)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.mlp(self.norm(tokens))
@@ -97,6 +97,7 @@ class DenseViT(TranslationModel):
         temporal_stride: frames per token when ``num_queries`` is None.
         pool_heads: heads of pooling and temporal attention.
         decoder_depth, decoder_dim, decoder_heads: see :class:`TextDecoder`.
+        use_ctc_positions: tell the decoder where in the text each token of the video is, by CTC.
         max_text_length: for training and generation; the model itself takes any length.
         dropout: over time and in the decoder.
 
@@ -129,6 +130,7 @@ class DenseViT(TranslationModel):
         decoder_depth: int = 4,
         decoder_dim: int | None = None,
         decoder_heads: int = 8,
+        use_ctc_positions: bool = False,
         max_text_length: int = 128,
         dropout: float = 0.2,
         drop_path: float = 0.0,
@@ -147,6 +149,7 @@ class DenseViT(TranslationModel):
             )
         self.max_text_length = max_text_length
         self.temporal_stride = temporal_stride
+        self.use_ctc_positions = use_ctc_positions
         self.backbone = frame_encoder(
             shape,
             image_size=image_size,
@@ -187,7 +190,7 @@ class DenseViT(TranslationModel):
         )
         for module in (self.projection, self.ctc_head, self.gloss_ctc_head):
             if module is not None:
-                module.apply(init_weights)
+                module.apply(xavier_weights)
 
     def no_weight_decay_names(self) -> set[str]:
         spared = {"pooling.queries", "decoder.embedding.weight"}
@@ -219,7 +222,11 @@ class DenseViT(TranslationModel):
             tokens, mask = merge_frames(tokens, mask, self.temporal_stride)
         tokens = self.norm(self.refinement(self.feed_forward(tokens)))
         glosses = None if self.gloss_ctc_head is None else self.gloss_ctc_head(tokens)
-        return VideoMemory(tokens, mask, self.ctc_head(tokens), glosses)
+        ctc_logits = self.ctc_head(tokens)
+        if self.use_ctc_positions:
+            places = places_in_text(ctc_logits.detach())
+            tokens = tokens + positions_at(places, tokens.shape[2]).to(tokens.dtype)
+        return VideoMemory(tokens, mask, ctc_logits, glosses)
 
     def start(self, memory: VideoMemory) -> CachedText:
         return self.decoder.start(memory.tokens, memory.mask)
@@ -238,6 +245,19 @@ class DenseViT(TranslationModel):
         if self.temporal_attention is not None:
             tokens = self.temporal_attention(tokens, mask)
         return tokens
+
+
+def places_in_text(ctc_logits: Tensor) -> Tensor:
+    """Float32 (B, Q): how many tokens of the text CTC expects to have begun up to each moment.
+
+    A token begins where it becomes likely, and goes on while it stays so.
+
+    Args:
+        ctc_logits: (B, Q, V), blank 0.
+    """
+    said = ctc_logits.float().softmax(dim=-1)[..., 1:]
+    before = F.pad(said, (0, 0, 1, 0))[:, :-1]
+    return (said * (1.0 - before)).sum(dim=-1).cumsum(dim=1)
 
 
 def merge_frames(

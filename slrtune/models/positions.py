@@ -23,12 +23,15 @@ def sinusoidal_positions(
     num_frames: int, embed_dim: int, device: torch.device | None = None
 ) -> Tensor:
     """(T, D) sines and cosines of Vaswani et al. 2017, section 3.5; D must be even."""
-    time = torch.arange(num_frames, device=device)[:, None]
-    even = torch.arange(0, embed_dim, 2, device=device)
+    return positions_at(torch.arange(num_frames, device=device), embed_dim)
+
+
+def positions_at(places: Tensor, embed_dim: int) -> Tensor:
+    """(..., D) sines and cosines of places (...), which need not be whole; D must be even."""
+    even = torch.arange(0, embed_dim, 2, device=places.device)
     frequency = torch.exp(even * (-math.log(10_000.0) / embed_dim))
-    return torch.stack((torch.sin(time * frequency), torch.cos(time * frequency)), dim=-1).flatten(
-        1
-    )
+    angles = places[..., None] * frequency
+    return torch.stack((torch.sin(angles), torch.cos(angles)), dim=-1).flatten(-2)
 
 
 def resize_time_positions(positions: Tensor, num_frames: int) -> Tensor:

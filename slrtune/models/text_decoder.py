@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from slrtune.models.attention import attention
 from slrtune.models.positions import sinusoidal_positions
-from slrtune.models.transformer import LAYER_NORM_EPS, Mlp, init_weights
+from slrtune.models.transformer import LAYER_NORM_EPS, Mlp, xavier_weights
 
 KeysAndValues = tuple[Tensor, Tensor]  # (B, H, length, D / H) each
 
@@ -191,7 +191,7 @@ class TextDecoder(nn.Module):
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
-        self.apply(init_weights)
+        self.apply(xavier_weights)
         # after the last norm a vector is about sqrt(D) long: logits then start near unit variance
         nn.init.normal_(self.embedding.weight, std=embed_dim**-0.5)
 

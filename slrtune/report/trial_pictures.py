@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
@@ -13,6 +14,7 @@ import numpy as np
 from slrtune.training.exhibit import EXHIBIT_FILE
 
 _CLIP_HEIGHT_IN, _FRAME_WIDTH_IN = 1.0, 1.0
+_LINE_LENGTH, _MAX_LINES = 24, 2
 
 
 def trial_pictures(folder: Path) -> dict[str, bytes]:
@@ -23,7 +25,7 @@ def trial_pictures(folder: Path) -> dict[str, bytes]:
     with np.load(file) as shown:
         exhibit = {name: shown[name] for name in shown.files}
     pictures = {}
-    if exhibit["counts"].any():
+    if "counts" in exhibit and exhibit["counts"].any():
         pictures["validation/confusions"] = _confusions(exhibit)
     if len(exhibit["frames"]):
         pictures["validation/clips"] = _clips(exhibit)
@@ -46,24 +48,24 @@ def _confusions(exhibit: Mapping[str, Any]) -> bytes:
 
 
 def _clips(exhibit: Mapping[str, Any]) -> bytes:
-    """A row per clip: some of its frames, the true gloss, and what the model said."""
+    """A row per clip: some of its frames, what it means, and what the model said."""
     from matplotlib.figure import Figure
 
-    frames, glosses = exhibit["frames"], exhibit["glosses"]
+    frames = exhibit["frames"]
     num_clips, num_frames = frames.shape[:2]
     size = (num_frames * _FRAME_WIDTH_IN + 2.2, num_clips * _CLIP_HEIGHT_IN)
     figure = Figure(figsize=size, dpi=80)
     for row in range(num_clips):
-        label, predicted = exhibit["labels"][row], exhibit["predicted"][row]
+        meant, said = str(exhibit["meant"][row]), str(exhibit["said"][row])
+        probability = exhibit["probabilities"][row]
         axes = figure.add_axes((0, 1 - (row + 1) / num_clips, num_frames / size[0], 1 / num_clips))
         axes.imshow(np.concatenate(list(frames[row]), axis=1))
         axes.axis("off")
-        said = f"{glosses[predicted]}  {exhibit['probabilities'][row]:.0%}"
         figure.text(
             (num_frames + 0.1) / size[0],
             1 - (row + 0.5) / num_clips,
-            f"true: {glosses[label]}\nsaid: {said}".replace("$", r"\$"),
-            color="darkgreen" if label == predicted else "firebrick",
+            _wrapped(f"true: {meant}", f"said: {said}  {probability:.0%}").replace("$", r"\$"),
+            color="darkgreen" if meant == said else "firebrick",
             va="center",
             fontsize=11,
         )
@@ -72,3 +74,13 @@ def _clips(exhibit: Mapping[str, Any]) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph")  # a script that no font here has
         figure.savefig(picture, format="png")
     return picture.getvalue()
+
+
+def _wrapped(*texts: str) -> str:
+    """Each text in a few lines of what fits beside the frames."""
+    lines = [
+        line
+        for text in texts
+        for line in textwrap.wrap(text, _LINE_LENGTH, max_lines=_MAX_LINES, placeholder="…")
+    ]
+    return "\n".join(lines)

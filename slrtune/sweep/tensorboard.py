@@ -36,7 +36,7 @@ _COMPARED = {
 }
 _SCALARS = (
     "train_loss", "val_loss", "val_top1", "val_top5", "val_top10", "val_top1_per_class",
-    "val_bleu", "val_chrf", "val_wer", "learning_rate",
+    "val_bleu", "val_chrf", "val_wer", "val_rouge", "num_ctc_lost", "learning_rate",
     "peak_memory_gib", "predicted_memory_gib", "peak_reserved_gib", "clips_per_s",
     "data_wait_share", "epoch_s", "total_s",
 )  # fmt: skip

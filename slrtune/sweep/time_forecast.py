@@ -13,6 +13,7 @@ from slrtune.config.validate import experiment_from_dict, with_params
 from slrtune.memory.compute import training_tflops_per_clip
 from slrtune.memory.probe import probe
 from slrtune.sweep.forecast import Draw, expected_epochs
+from slrtune.training.construction import OutputSizes
 
 _MAX_COUNTED = 12  # draws of a family whose arithmetic is counted, about a second each
 _PROBE_CLIPS = {"cuda": 8, "cpu": 2}
@@ -66,7 +67,7 @@ class TimeForecast:
 
 def forecast_time(
     draws: Sequence[Draw],
-    num_classes: int,
+    sizes: OutputSizes,
     num_train_clips: int,
     num_val_clips: int,
     device: torch.device,
@@ -86,11 +87,11 @@ def forecast_time(
         on_progress(f"timing {name}")
         middle = sorted(own, key=lambda draw: draw.peak_gib)[len(own) // 2].experiment
         short = _short(middle, device)
-        timed = probe(short, device, num_classes=num_classes)
+        timed = probe(short, device, sizes=sizes)
         train_s = timed.step_s / short.training.batch_size
-        probe_tflops = training_tflops_per_clip(middle, num_classes)
+        probe_tflops = training_tflops_per_clip(middle, sizes)
         counted = own[:: max(1, len(own) // _MAX_COUNTED)][:_MAX_COUNTED]
-        tflops = [training_tflops_per_clip(draw.experiment, num_classes) for draw in counted]
+        tflops = [training_tflops_per_clip(draw.experiment, sizes) for draw in counted]
         epoch_s = num_train_clips * train_s + num_val_clips * timed.inference_s
         # DDP shares the clips out.
         epoch_s /= base.resources.workers_per_trial

@@ -17,8 +17,9 @@ import torch
 from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
+from slrtune.text.tokenizer import TextTokenizer
 
-_SECTIONS = ("data", "model", "training")  # what a checkpoint depends on
+_SECTIONS = ("data", "model", "training", "text", "decoding")  # what a checkpoint depends on
 _logger = logging.getLogger(__name__)
 
 
@@ -31,11 +32,20 @@ class CheckpointStore:
 
     - ``last.pt``: all that continuing needs, after every epoch; ``previous.pt``: the one before.
     - ``best.pt``: the best weights so far, with all that using them needs: keys ``model``
-      (weights), ``experiment`` (JSON of :class:`Experiment`), ``glosses`` (a label is an index)
-      and ``metrics`` (of its epoch; which one is ``metrics["epoch"]``).
+      (weights), ``experiment`` (JSON of :class:`Experiment`), ``glosses`` (a label is an index),
+      ``tokenizer`` (JSON of a translator's :class:`TextTokenizer`; None for other models),
+      ``clip_s`` (median length of a translator's training clips, where known) and ``metrics`` (of
+      its epoch; which one is ``metrics["epoch"]``).
     """
 
-    def __init__(self, folder: Path, experiment: Experiment, glosses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        experiment: Experiment,
+        glosses: Sequence[str],
+        tokenizer: TextTokenizer | None = None,
+        clip_s: float | None = None,
+    ) -> None:
         self.last = folder / "last.pt"
         self.previous = folder / "previous.pt"
         self.best = folder / "best.pt"
@@ -43,6 +53,8 @@ class CheckpointStore:
         self._identity = {
             "experiment": experiment.model_dump_json(),
             "glosses": list(glosses),
+            "tokenizer": tokenizer.to_json() if tokenizer is not None else None,
+            "clip_s": clip_s,
         }
 
     def save_best(self, model: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -88,8 +100,9 @@ class CheckpointStore:
 
     def _check_identity(self, path: Path, state: dict[str, Any]) -> None:
         changed = changed_settings(json.loads(state["experiment"]), self._experiment, _SECTIONS)
-        if state["glosses"] != self._identity["glosses"]:
-            changed["glosses"] = state["glosses"], self._identity["glosses"]
+        for key in ("glosses", "tokenizer"):
+            if state.get(key) != self._identity[key]:
+                changed[key] = state.get(key), self._identity[key]
         if changed:
             differences = "; ".join(
                 f"{key} was {_shorten(before)} and is now {_shorten(now)}"

@@ -81,6 +81,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gathered(part: Result) -> list[Result]:
+    """The (small) parts of all ranks, in their order."""
+    if not is_distributed():
+        return [part]
+    parts: list[Any] = [None] * world_size()
+    dist.all_gather_object(parts, part)
+    return parts
+
+
 def max_over_ranks(value: float, device: torch.device) -> float:
     """The largest ``value`` of any rank."""
     if not is_distributed():

@@ -1,6 +1,6 @@
 """What a model made of the validation clips, for people: confusions, and a few clips to look at.
 
-Shapes: B clips of a batch, T frames, C channels, H W pixels, G glosses, K exhibited clips.
+Shapes: B clips of a batch, T frames, C channels, H W pixels, G glosses.
 """
 
 from __future__ import annotations
@@ -29,59 +29,55 @@ _SPREAD = 2_654_435_761  # Knuth's multiplicative hash: neighbours in the manife
 
 @dataclass(frozen=True)
 class ExhibitedClip:
-    """A clip with what the model said of it: ``frames`` uint8 (T', H', W', 3), few and small."""
+    """A clip with what it means and what the model said of it.
+
+    Attributes:
+        frames: uint8 (T', H', W', 3), few and small.
+        probability: of what was said, as the model sees it.
+    """
 
     frames: np.ndarray
-    label: int
-    predicted: int
+    meant: str
+    said: str
     probability: float
 
 
-class Exhibit:
+class ClipExhibit:
     """Collects during a validation, and is written where that was the best so far.
 
     The clips are the same in all trials on the same data, so that trials can be compared by them;
-    with several workers they are of rank 0's share, the confusions of all.
+    with several workers they are of rank 0's share.
 
     Args:
         file: the npz to write.
-        glosses: names of the labels.
     """
 
-    def __init__(self, file: Path, glosses: Sequence[str], device: torch.device) -> None:
-        self._file, self._glosses, self._device = file, list(glosses), device
-        self.begin()
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._clips: list[tuple[int, int, ExhibitedClip]] = []  # a heap: the largest key first
 
     def begin(self) -> None:
         """A new validation."""
-        size = len(self._glosses) if len(self._glosses) <= _MAX_GLOSSES else 0
-        self._counts = torch.zeros(size, size, dtype=torch.int64, device=self._device)
-        self._clips: list[tuple[int, int, ExhibitedClip]] = []  # a heap: the largest key first
+        self._clips = []
 
-    def add(self, batch: ClipBatch, logits: Tensor) -> None:
-        """A batch of the validation split with its logits (B, G)."""
-        predicted = logits.argmax(dim=1)
-        if len(self._counts):
-            ones = torch.ones_like(predicted)
-            self._counts.index_put_((batch.labels, predicted), ones, accumulate=True)
+    def show(
+        self,
+        batch: ClipBatch,
+        meant: Sequence[str],
+        said: Sequence[str],
+        probabilities: Sequence[float],
+    ) -> None:
+        """Clips of the validation split with what was said of each."""
         if batch.frames.dtype != torch.uint8:
             return  # cached features: nothing to look at
         for place, clip_id in enumerate(batch.clip_ids.tolist()):
             key = -(clip_id * _SPREAD % 2**32)
             if len(self._clips) >= _NUM_CLIPS and key <= self._clips[0][0]:
                 continue
-            clip = ExhibitedClip(
-                _few_and_small(batch.frames[place]),
-                int(batch.labels[place]),
-                int(predicted[place]),
-                float(logits[place].float().softmax(dim=0).max()),
-            )
+            frames = _few_and_small(batch.frames[place])
+            clip = ExhibitedClip(frames, meant[place], said[place], probabilities[place])
             push = heapq.heappush if len(self._clips) < _NUM_CLIPS else heapq.heappushpop
             push(self._clips, (key, clip_id, clip))
-
-    def end(self) -> None:
-        """All clips were added: join the confusions of all ranks."""
-        self._counts = distributed.sum_over_ranks(self._counts)
 
     def save(self) -> None:
         """Write the file, on one rank. A disk that is full is no reason to end a trial."""
@@ -91,19 +87,62 @@ class Exhibit:
             _logger.warning("%s was not written: %s", self._file, error)
 
     def _write(self) -> None:
-        clips = [clip for _, _, clip in sorted(self._clips, key=lambda entry: entry[1])]
         self._file.parent.mkdir(parents=True, exist_ok=True)
         partial = self._file.with_name(f"{self._file.stem}.partial.npz")
-        np.savez_compressed(
-            partial,
-            counts=self._counts.cpu().numpy(),
-            glosses=np.array(self._glosses, dtype=np.str_),
-            frames=np.array([clip.frames for clip in clips], dtype=np.uint8),
-            labels=np.array([clip.label for clip in clips], dtype=np.int64),
-            predicted=np.array([clip.predicted for clip in clips], dtype=np.int64),
-            probabilities=np.array([clip.probability for clip in clips], dtype=np.float64),
-        )
+        np.savez_compressed(partial, allow_pickle=False, **self._content())
         partial.replace(self._file)  # a reader never sees half a file
+
+    def _content(self) -> dict[str, np.ndarray]:
+        clips = [clip for _, _, clip in sorted(self._clips, key=lambda entry: entry[1])]
+        return {
+            "frames": np.array([clip.frames for clip in clips], dtype=np.uint8),
+            "meant": np.array([clip.meant for clip in clips], dtype=np.str_),
+            "said": np.array([clip.said for clip in clips], dtype=np.str_),
+            "probabilities": np.array([clip.probability for clip in clips], dtype=np.float64),
+        }
+
+
+class GlossExhibit(ClipExhibit):
+    """Of recognition: the confusions of all ranks' clips as well.
+
+    Args:
+        file: the npz to write.
+        glosses: names of the labels.
+    """
+
+    def __init__(self, file: Path, glosses: Sequence[str], device: torch.device) -> None:
+        super().__init__(file)
+        self._glosses, self._device = list(glosses), device
+        self.begin()
+
+    def begin(self) -> None:
+        super().begin()
+        size = len(self._glosses) if len(self._glosses) <= _MAX_GLOSSES else 0
+        self._counts = torch.zeros(size, size, dtype=torch.int64, device=self._device)
+
+    def add(self, batch: ClipBatch, logits: Tensor) -> None:
+        """A batch of the validation split with its logits (B, G)."""
+        predicted = logits.argmax(dim=1)
+        if len(self._counts):
+            ones = torch.ones_like(predicted)
+            self._counts.index_put_((batch.labels, predicted), ones, accumulate=True)
+        self.show(
+            batch,
+            [self._glosses[label] for label in batch.labels.tolist()],
+            [self._glosses[label] for label in predicted.tolist()],
+            logits.float().softmax(dim=1).amax(dim=1).tolist(),
+        )
+
+    def end(self) -> None:
+        """All clips were added: join the confusions of all ranks."""
+        self._counts = distributed.sum_over_ranks(self._counts)
+
+    def _content(self) -> dict[str, np.ndarray]:
+        return {
+            **super()._content(),
+            "counts": self._counts.cpu().numpy(),
+            "glosses": np.array(self._glosses, dtype=np.str_),
+        }
 
 
 def _few_and_small(frames: Tensor) -> np.ndarray:

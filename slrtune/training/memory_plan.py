@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slrtune.config.experiment import Experiment
+from slrtune.training.construction import OutputSizes
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class MemoryPlan:
         return {name: value for name, value in known.items() if value is not None}
 
 
-PlanMemory = Callable[[Experiment, int], MemoryPlan]
-"""Called on every rank with the experiment and its number of glosses; the same plan on all."""
+PlanMemory = Callable[[Experiment, OutputSizes], MemoryPlan]
+"""Called on every rank with the experiment and what its data ask of the model; the same plan on
+all."""
 
 
-def plan_nothing(experiment: Experiment, num_classes: int) -> MemoryPlan:
+def plan_nothing(experiment: Experiment, sizes: OutputSizes) -> MemoryPlan:
     """The default plan: no budget, no prediction."""
     return MemoryPlan()

@@ -14,20 +14,19 @@ from slrtune.config.experiment import Experiment
 from slrtune.data.feature_cache import FeatureFile
 from slrtune.data.loader import ClipLoader, build_loader
 from slrtune.data.prepare import PreparedData, prepare_data
-from slrtune.models import create_model
 from slrtune.training import distributed
 from slrtune.training.batches import micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import forget_compiled_code
+from slrtune.training.construction import build_model
 from slrtune.training.engine import ReportFn, Trainer
-from slrtune.training.exhibit import EXHIBIT_FILE, Exhibit
 from slrtune.training.features import cached_features
+from slrtune.training.lesson import lesson_of, needs_of
 from slrtune.training.memory_plan import MemoryPlan, PlanMemory, plan_nothing
 from slrtune.training.peak_memory import free_memory, limit_gpu_memory
 from slrtune.training.profiling import StepProfiler
 from slrtune.training.seeding import deterministic_kernels, seed_everything
 from slrtune.training.stepper import TrainingDivergedError
-from slrtune.training.tasks import Recognition
 
 __all__ = ["ReportFn", "TrainingDivergedError", "TrialSummary", "train_trial"]
 
@@ -100,19 +99,16 @@ def _train(
 ) -> TrialSummary:
     started_s = time.perf_counter()
     seed_everything(experiment.training.seed)
-    prepared = prepare_data(experiment.data)
-    plan = plan_memory(experiment, len(prepared.glosses))
-    model = create_model(
-        experiment.model.name,
-        num_classes=len(prepared.glosses),
-        num_frames=experiment.data.num_frames,
-        image_size=experiment.data.image_size,
-        **experiment.model.section.model_dump(),
-    )
+    prepared = prepare_data(experiment.data, needs=needs_of(experiment))
+    lesson = lesson_of(experiment, prepared)
+    plan = plan_memory(experiment, lesson.sizes)
+    model = build_model(experiment, lesson.sizes)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     device = current_device()
     # with the settings as they were given: `auto` may mean another micro-batch on another GPU
-    checkpoints = CheckpointStore(folder / "checkpoints", experiment, prepared.glosses)
+    checkpoints = CheckpointStore(
+        folder / "checkpoints", experiment, lesson.glosses, lesson.tokenizer, lesson.clip_s
+    )
     experiment = _with_plan(experiment, plan)
     if device.type == "cuda":
         limit_gpu_memory(device, plan.limit_gib)  # before features are computed, too
@@ -122,6 +118,7 @@ def _train(
         "num_parameters": num_parameters,
         "train_coverage": splits[data.train_split].share,
         "val_coverage": splits[data.val_split].share,
+        **lesson.constants,
         **plan.metrics,
     }
     with ExitStack() as stack:
@@ -131,7 +128,6 @@ def _train(
             features = stack.enter_context(in_use)
         if use_profiler and distributed.rank() == 0:
             profiler = stack.enter_context(StepProfiler(folder, device))
-        exhibit = Exhibit(folder / EXHIBIT_FILE, prepared.glosses, device)
         trainer = Trainer(
             model,
             _loader(experiment, prepared, features, device, is_training=True),
@@ -141,7 +137,7 @@ def _train(
             checkpoints,
             plan.limit_gib,
             profiler.step if profiler else None,
-            Recognition(experiment.training, exhibit),
+            lesson.task(folder, device),
         )
         is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}))
     return TrialSummary(

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from slrtune.memory import Calibration, MemoryPredictor
-from tests.memory.tiny import NUM_CLASSES, tiny
+from tests.memory.tiny import SIZES, tiny
 
 
 def test_finished_trials_scale_later_predictions(tmp_path: Path):
     experiment = tiny("cnn", tmp_path)
-    predictor = MemoryPredictor("H100", NUM_CLASSES)
+    predictor = MemoryPredictor("H100", SIZES)
     before = predictor.predict(experiment)
     raw = predictor.uncalibrated_gib(experiment)
     assert raw == pytest.approx(before.train_allocated_gib)
@@ -21,7 +21,7 @@ def test_finished_trials_scale_later_predictions(tmp_path: Path):
     after = predictor.predict(experiment)
     assert after.train_allocated_gib == pytest.approx(1.1 * raw)
     assert predictor.uncalibrated_gib(experiment) == raw
-    assert MemoryPredictor("T4", NUM_CLASSES).predict(experiment).parts["calibration"] == 0.0
+    assert MemoryPredictor("T4", SIZES).predict(experiment).parts["calibration"] == 0.0
 
 
 def test_two_trials_are_too_few_to_learn_from(tmp_path: Path):

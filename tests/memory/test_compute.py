@@ -6,6 +6,7 @@ import pytest
 
 from slrtune.config.validate import experiment_from_dict
 from slrtune.memory.compute import training_tflops_per_clip
+from slrtune.training.construction import OutputSizes
 
 
 def tflops(**model: object) -> float:
@@ -16,7 +17,7 @@ def tflops(**model: object) -> float:
             "cnn_transformer": {"embed_dim": 64, "depth": 1, "num_heads": 2, **model},
         },
     }
-    return training_tflops_per_clip(experiment_from_dict(raw, "test"), num_classes=5)
+    return training_tflops_per_clip(experiment_from_dict(raw, "test"), sizes=OutputSizes(5))
 
 
 def test_resnet50_takes_what_its_paper_says() -> None:

@@ -11,7 +11,7 @@ from slrtune.memory import (
     fraction_of_gpu,
 )
 from slrtune.memory.micro_batch import with_micro_batch
-from tests.memory.tiny import NUM_CLASSES, tiny
+from tests.memory.tiny import SIZES, tiny
 
 
 def peak(predictor: MemoryPredictor, experiment, size: int) -> float:
@@ -20,19 +20,19 @@ def peak(predictor: MemoryPredictor, experiment, size: int) -> float:
 
 def test_the_largest_micro_batch_that_fits_is_chosen(tmp_path: Path):
     experiment = tiny("cnn", tmp_path, training={"batch_size": 24})
-    predictor = MemoryPredictor("cpu", NUM_CLASSES)
+    predictor = MemoryPredictor("cpu", SIZES)
     for size, next_size in ((1, 2), (8, 12)):
         budget = (peak(predictor, experiment, size) + peak(predictor, experiment, next_size)) / 2
         assert choose_micro_batch(experiment, budget, predictor) == size
     assert choose_micro_batch(experiment, float("inf"), predictor) == 24
-    of_three = MemoryPredictor("cpu", NUM_CLASSES, num_workers=3)
+    of_three = MemoryPredictor("cpu", SIZES, num_workers=3)
     assert choose_micro_batch(experiment, float("inf"), of_three) == 8
 
 
 def test_a_budget_too_small_for_one_clip_is_an_error_with_its_cures(tmp_path: Path):
     experiment = tiny("cnn", tmp_path, training={"precision": "float32"})
     with pytest.raises(MemoryBudgetError) as caught:
-        choose_micro_batch(experiment, 0.001, MemoryPredictor("cpu", NUM_CLASSES))
+        choose_micro_batch(experiment, 0.001, MemoryPredictor("cpu", SIZES))
     message = str(caught.value)
     assert f"{caught.value.predicted_gib:.2f} GiB" in message
     for cure in ("activation_checkpointing to true", "frame_chunk_size", "data.num_frames"):
@@ -41,7 +41,7 @@ def test_a_budget_too_small_for_one_clip_is_an_error_with_its_cures(tmp_path: Pa
 
 
 def test_auto_is_predicted_for_the_micro_batch_that_it_will_mean(tmp_path: Path):
-    predictor = MemoryPredictor("cpu", NUM_CLASSES)
+    predictor = MemoryPredictor("cpu", SIZES)
     plain = tiny("cnn", tmp_path, training={"batch_size": 16})
     budget = 1.01 * peak(predictor, plain, 4)
     auto = tiny(

@@ -12,7 +12,7 @@ import torch
 from slrtune.config.errors import UserError
 from slrtune.memory import MemoryPredictor, predict, probe
 from slrtune.memory.devices import device_type
-from tests.memory.tiny import NUM_CLASSES, tiny
+from tests.memory.tiny import SIZES, tiny
 
 CPU = torch.device("cpu")
 
@@ -34,15 +34,15 @@ def test_what_is_predicted_on_the_cpu_is_what_training_takes(
     tmp_path: Path, model, training, section
 ):
     experiment = tiny(model, tmp_path, training=training, **section)
-    predicted = predict(experiment, "cpu", num_classes=NUM_CLASSES)
-    measured = probe(experiment, CPU, num_classes=NUM_CLASSES)
+    predicted = predict(experiment, "cpu", sizes=SIZES)
+    measured = probe(experiment, CPU, sizes=SIZES)
     assert predicted.train_peak_gib == pytest.approx(measured.peak_gib, rel=0.02)
     assert predicted.inference_peak_gib == pytest.approx(measured.inference_peak_gib, rel=0.02)
 
 
 def test_the_parts_add_up_to_what_the_weights_say(tmp_path: Path):
     experiment = tiny("timesformer", tmp_path, embed_dim=256, training={"batch_size": 1})
-    predicted = predict(experiment, "H100", num_classes=NUM_CLASSES)
+    predicted = predict(experiment, "H100", sizes=SIZES)
     model = sum(predicted.parts[name] for name in ("parameters", "gradients"))
     assert predicted.parts["optimizer_state"] == pytest.approx(
         2 * predicted.parts["parameters"], rel=0.05
@@ -56,7 +56,7 @@ def test_the_parts_add_up_to_what_the_weights_say(tmp_path: Path):
 
 def activations(tmp_path: Path, device: str, **section) -> float:
     experiment = tiny("timesformer", tmp_path, data={"image_size": 224}, **section)
-    return predict(experiment, device, num_classes=NUM_CLASSES).parts["activations"]
+    return predict(experiment, device, sizes=SIZES).parts["activations"]
 
 
 def test_on_a_gpu_auto_is_low_precision_and_takes_less(tmp_path: Path):
@@ -71,7 +71,7 @@ def test_on_a_gpu_dropout_of_attention_stores_no_matrix_of_weights(tmp_path: Pat
 
 def test_a_gpu_without_bf16_is_predicted_in_fp16(tmp_path: Path):
     experiment = tiny("cnn", tmp_path)
-    assert predict(experiment, "T4", num_classes=NUM_CLASSES).train_peak_gib > 0.35
+    assert predict(experiment, "T4", sizes=SIZES).train_peak_gib > 0.35
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_gpu_is_known_by_its_name(name, expected):
 
 def test_an_unknown_device_is_named_with_the_known_ones(tmp_path: Path):
     with pytest.raises(UserError, match=r"must be one of cpu, cuda, T4.*but is 'TPU'"):
-        MemoryPredictor("TPU", NUM_CLASSES)
+        MemoryPredictor("TPU", SIZES)
 
 
 def test_predicting_leaves_no_trace_in_the_process(tmp_path: Path):
@@ -104,7 +104,7 @@ def test_predicting_leaves_no_trace_in_the_process(tmp_path: Path):
     np.random.seed(1)
     torch.manual_seed(1)
     experiment = tiny("cnn", tmp_path, activation_checkpointing=True, frame_chunk_size=4)
-    predict(experiment, "H100", num_classes=NUM_CLASSES)
+    predict(experiment, "H100", sizes=SIZES)
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
     assert torch.get_default_dtype() == torch.float32
     assert torch.is_grad_enabled()
@@ -119,10 +119,11 @@ import resource, sys
 sys.modules['ray'] = sys.modules['optuna'] = None
 from pathlib import Path
 from slrtune.memory import predict
+from slrtune.training.construction import OutputSizes
 from tests.memory.tiny import tiny
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 experiment = tiny("timesformer", Path({str(tmp_path)!r}), embed_dim=2048, num_heads=16)
-predicted = predict(experiment, "cpu", num_classes=7).train_peak_gib
+predicted = predict(experiment, "cpu", sizes=OutputSizes(7)).train_peak_gib
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 assert predicted > 2.0 and grown < 0.5, (predicted, grown)
 """

@@ -6,7 +6,7 @@ import pytest
 
 from slrtune.memory import MemoryPredictor, predict
 from slrtune.memory.predictor import _DEPTH_ANCHORS
-from tests.memory.tiny import NUM_CLASSES, tiny
+from tests.memory.tiny import SIZES, tiny
 
 
 def batch(size: int, **more) -> dict:
@@ -14,7 +14,7 @@ def batch(size: int, **more) -> dict:
 
 
 def test_what_does_not_change_the_memory_is_predicted_once(tmp_path: Path):
-    predictor = MemoryPredictor("cpu", NUM_CLASSES)
+    predictor = MemoryPredictor("cpu", SIZES)
     first = predictor.train_peak_gib(tiny("cnn", tmp_path, dropout=0.1))
     others = [
         tiny("cnn", tmp_path, dropout=0.4, training={"learning_rate": 0.1, "seed": 5}),
@@ -31,20 +31,20 @@ def test_what_does_not_change_the_memory_is_predicted_once(tmp_path: Path):
 
 
 def test_another_process_reads_what_was_predicted(tmp_path: Path):
-    first = MemoryPredictor("H100", NUM_CLASSES)
+    first = MemoryPredictor("H100", SIZES)
     predicted = first.predict(tiny("cnn", tmp_path))
-    second = MemoryPredictor("H100", NUM_CLASSES)
+    second = MemoryPredictor("H100", SIZES)
     assert second.predict(tiny("cnn", tmp_path)) == predicted
     assert (first.num_traces, second.num_traces) == (2, 0)
-    other_gpu = MemoryPredictor("T4", NUM_CLASSES)
+    other_gpu = MemoryPredictor("T4", SIZES)
     assert other_gpu.predict(tiny("cnn", tmp_path)).parts != predicted.parts
 
 
 def test_a_damaged_prediction_on_disk_is_made_anew(tmp_path: Path, caplog):
-    predicted = MemoryPredictor("cpu", NUM_CLASSES).train_peak_gib(tiny("cnn", tmp_path))
+    predicted = MemoryPredictor("cpu", SIZES).train_peak_gib(tiny("cnn", tmp_path))
     (file,) = (tmp_path / "memory").glob("*.json")
     file.write_text('{"peak":')
-    assert MemoryPredictor("cpu", NUM_CLASSES).train_peak_gib(tiny("cnn", tmp_path)) == predicted
+    assert MemoryPredictor("cpu", SIZES).train_peak_gib(tiny("cnn", tmp_path)) == predicted
     assert "damaged" in caplog.text
 
 
@@ -64,7 +64,7 @@ def test_a_damaged_prediction_on_disk_is_made_anew(tmp_path: Path, caplog):
 def test_a_series_over_batches_equals_direct_predictions(
     tmp_path: Path, device, model, section, sizes
 ):
-    predictor = MemoryPredictor(device, NUM_CLASSES)
+    predictor = MemoryPredictor(device, SIZES)
     predictor.train_peak_gib(tiny(model, tmp_path / "series", training=batch(4), **section))
     for size in sizes:
         experiment = tiny(model, tmp_path / "series", training=batch(size), **section)
@@ -81,7 +81,7 @@ def traced_peak_gib(experiment, device: str) -> float:
     from slrtune.memory.tracing import FakeTrial
 
     device = device_type(device)
-    trial = FakeTrial(experiment, device, NUM_CLASSES, num_workers=1)
+    trial = FakeTrial(experiment, device, SIZES, num_workers=1)
     timeline = trial.trace_step(experiment.training.batch_size, is_accumulating=False)
     step = Traced(trial.parameter_bytes, trial.persistent_bytes, timeline).worst()
     return sum(parts_of(step, device, 1.0).values())
@@ -97,7 +97,7 @@ def traced_peak_gib(experiment, device: str) -> float:
     ],
 )
 def test_a_series_over_depths_equals_direct_predictions(tmp_path: Path, device, model, section):
-    predictor = MemoryPredictor(device, NUM_CLASSES)
+    predictor = MemoryPredictor(device, SIZES)
     for depth in (2, 6):  # another depth starts the series
         predictor.train_peak_gib(tiny(model, tmp_path, depth=depth, **section))
     num_traces = predictor.num_traces
@@ -111,7 +111,7 @@ def test_a_series_over_depths_equals_direct_predictions(tmp_path: Path, device, 
 
 def test_chunks_that_do_not_fill_up_are_never_predicted_too_low(tmp_path: Path):
     section = {"activation_checkpointing": True, "frame_chunk_size": 8}
-    predictor = MemoryPredictor("cpu", NUM_CLASSES)
+    predictor = MemoryPredictor("cpu", SIZES)
     experiment = tiny("cnn", tmp_path, training=batch(17), **section)
     truth = traced_peak_gib(experiment, "cpu")
     assert 0.998 * truth < predictor.train_peak_gib(experiment) < 1.2 * truth
@@ -119,7 +119,7 @@ def test_chunks_that_do_not_fill_up_are_never_predicted_too_low(tmp_path: Path):
 
 def test_workers_share_the_batch_and_keep_their_gradients_in_buckets(tmp_path: Path):
     wide = {"embed_dim": 256, "training": batch(8)}
-    alone = predict(tiny("cnn", tmp_path, **wide), "cpu", num_classes=NUM_CLASSES)
-    of_two = predict(tiny("cnn", tmp_path, **wide), "cpu", num_classes=NUM_CLASSES, num_workers=2)
+    alone = predict(tiny("cnn", tmp_path, **wide), "cpu", sizes=SIZES)
+    of_two = predict(tiny("cnn", tmp_path, **wide), "cpu", sizes=SIZES, num_workers=2)
     assert (alone.micro_batch_size, of_two.micro_batch_size) == (8, 4)
     assert of_two.parts["activations"] < alone.parts["activations"]

@@ -9,6 +9,7 @@ import pytest
 from slrtune.config.experiment import Experiment
 from slrtune.memory.devices import CPU
 from slrtune.memory.tracing import FakeTrial
+from slrtune.training.construction import OutputSizes
 
 
 def traced(**training: Any) -> FakeTrial:
@@ -20,7 +21,7 @@ def traced(**training: Any) -> FakeTrial:
             "training": {"max_epochs": 4, "batch_size": 2, **training},
         }
     )
-    trial = FakeTrial(experiment, CPU, num_classes=3, num_workers=1)
+    trial = FakeTrial(experiment, CPU, OutputSizes(3), num_workers=1)
     trial.trace_step(2, is_accumulating=True)
     return trial
 

@@ -11,13 +11,13 @@ import torch.multiprocessing as mp
 from slrtune.config.experiment import Experiment
 from slrtune.memory import TrialMemory
 from slrtune.training import distributed
-from tests.memory.tiny import NUM_CLASSES, tiny
+from tests.memory.tiny import SIZES, tiny
 
 
 def _plan(rank: int, folder: Path, experiment: Experiment) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=2)
-    plan = TrialMemory()(experiment, NUM_CLASSES)
+    plan = TrialMemory()(experiment, SIZES)
     (folder / f"{rank}.txt").write_text(f"{plan.predicted_gib} {distributed.world_size()}")
     dist.destroy_process_group()
 

@@ -9,6 +9,7 @@ from slrtune.config.experiment import Experiment, broken_rules
 from slrtune.memory import MemoryPredictor, TrialMemory
 from slrtune.memory.micro_batch import with_micro_batch
 from slrtune.training.checkpoint import read_checkpoint
+from slrtune.training.construction import OutputSizes
 from slrtune.training.memory_plan import MemoryPlan
 from slrtune.training.peak_memory import BudgetExceededError
 from slrtune.training.trial import train_trial
@@ -41,7 +42,7 @@ def with_budget(experiment: Experiment, budget_gib: float | None) -> Experiment:
 
 
 def budget_for(experiment: Experiment, micro_batch_size: int) -> float:
-    predictor = MemoryPredictor("cpu", num_classes=4)
+    predictor = MemoryPredictor("cpu", OutputSizes(4))
     return 1.001 * predictor.train_peak_gib(with_micro_batch(experiment, micro_batch_size))
 
 
@@ -96,8 +97,8 @@ def test_a_step_beyond_the_budget_runs_out_of_memory_on_the_cpu(tmp_path: Path, 
 
 
 def test_without_a_budget_auto_is_the_whole_batch_on_the_cpu(tmp_path: Path, experiment):
-    assert TrialMemory()(experiment, 4).micro_batch_size == 16
-    assert TrialMemory()(with_budget(experiment, None), 4).limit_gib is None
+    assert TrialMemory()(experiment, OutputSizes(4)).micro_batch_size == 16
+    assert TrialMemory()(with_budget(experiment, None), OutputSizes(4)).limit_gib is None
 
 
 def test_what_cannot_be_predicted_is_trained_all_the_same(experiment, monkeypatch, caplog):
@@ -108,7 +109,7 @@ def test_what_cannot_be_predicted_is_trained_all_the_same(experiment, monkeypatc
     unseen = with_micro_batch(experiment, 16).model_copy(
         update={"data": experiment.data.model_copy(update={"num_frames": 3})}
     )
-    assert TrialMemory()(unseen, 4) == MemoryPlan()
+    assert TrialMemory()(unseen, OutputSizes(4)) == MemoryPlan()
     assert "cannot be predicted" in caplog.text
 
 
@@ -118,10 +119,12 @@ def test_finished_trials_are_remembered(tmp_path: Path, experiment, monkeypatch)
         update={"data": experiment.data.model_copy(update={"cache_dir": tmp_path})}
     )
     memory = TrialMemory()
-    plan = memory(own, 4)
+    plan = memory(own, OutputSizes(4))
     for _ in range(3):
         memory.learn(1.25 * plan.predicted_gib)
-    assert TrialMemory()(own, 4).predicted_gib == pytest.approx(1.25 * plan.predicted_gib)
+    assert TrialMemory()(own, OutputSizes(4)).predicted_gib == pytest.approx(
+        1.25 * plan.predicted_gib
+    )
 
 
 def test_auto_breaks_no_rule_between_batches(experiment):

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from slrtune.config.experiment import Experiment
+from slrtune.training.construction import OutputSizes
 
-NUM_CLASSES = 7
+SIZES = OutputSizes(num_glosses=7)
 _WIDTH = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 _MODELS = {
     "cnn": ("cnn_transformer", {"backbone": "test_resnet", "pretrained": False, **_WIDTH}),

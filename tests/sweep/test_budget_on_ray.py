@@ -21,6 +21,7 @@ from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.results import read_results
 from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
 from slrtune.sweep.study import read_study
+from slrtune.training.construction import OutputSizes
 from tests.cli_process import run_slrtune
 from tests.sweep.test_sweep_on_ray import write_space
 
@@ -44,7 +45,7 @@ def test_a_sweep_of_40_trials_keeps_to_a_budget_that_half_of_its_space_exceeds(
     written = Path(write_space(tmp_path, _SPACE))
     settings = {"sweep.max_trials": _NUM_TRIALS, "training.max_epochs": 1}
     space = load_search_space(written, colors_experiment, Overrides(settings))
-    predictor = MemoryPredictor("cpu", len(prepare_data(space.base.data).glosses))
+    predictor = MemoryPredictor("cpu", OutputSizes(len(prepare_data(space.base.data).glosses)))
     draw = RandomSuggester(seed=0)
     needed = [predictor.predict(space.experiment(space.suggest(draw))) for _ in range(31)]
     budget_gib = statistics.median(prediction.train_peak_gib for prediction in needed)

@@ -17,6 +17,7 @@ from slrtune.report.memory_figure import write_memory_figure
 from slrtune.sweep.forecast import draw_params, expected_epochs, forecast_memory
 from slrtune.sweep.memory_map import map_memory
 from slrtune.sweep.time_forecast import forecast_time
+from slrtune.training.construction import OutputSizes
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def test_the_memory_map_has_a_cell_for_every_setting(space: SearchSpace, tmp_pat
 def test_time_is_measured_once_and_scaled_by_arithmetic(space: SearchSpace) -> None:
     cnn_only = replace(space, parameters=space.parameters[1:4], points=())
     draws = forecast_memory(cnn_only, TenthOfAGibPerClipAndBlock(), None, 12).draws
-    times = forecast_time(draws, 5, 100, 20, torch.device("cpu"))
+    times = forecast_time(draws, OutputSizes(5), 100, 20, torch.device("cpu"))
     (family,) = times.families
     assert family.share == 1.0 and family.train_s_per_clip > 0 and family.val_s_per_clip > 0
     epoch_s = 100 * family.train_s_per_clip + 20 * family.val_s_per_clip

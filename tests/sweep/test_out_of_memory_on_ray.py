@@ -27,6 +27,7 @@ from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.results import read_results
 from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
 from slrtune.sweep.study import read_study
+from slrtune.training.construction import OutputSizes
 from tests.sweep.failing_workers import TOO_LARGE, serve_trials_with_oom
 from tests.sweep.simulated import Needs
 from tests.sweep.test_sweep_on_ray import write_space
@@ -114,7 +115,7 @@ def test_what_takes_more_than_predicted_is_stopped_at_the_budget_and_told_as_inf
     session: None, tmp_path: Path, colors_experiment: Path, isolate_trials: bool
 ) -> None:
     space = space_of(tmp_path, colors_experiment)
-    predictor = MemoryPredictor("cpu", num_classes=4)
+    predictor = MemoryPredictor("cpu", OutputSizes(4))
     small, large = (
         predictor.train_peak_gib(space.experiment({"training.batch_size": size}))
         for size in (8, TOO_LARGE)

@@ -60,15 +60,16 @@ def _row(number: int, epoch: int = 0) -> TrialRow:
 
 def _exhibit(folder: Path) -> None:
     rng = np.random.default_rng(0)
+    glosses = np.array(["HELLO", "$5", "日"])
     labels = np.arange(4) % 3
     folder.mkdir(parents=True)
     np.savez(
         folder / EXHIBIT_FILE,
         counts=np.array([[5, 1, 0], [0, 6, 0], [2, 0, 4]]),
-        glosses=np.array(["HELLO", "$5", "日"]),
+        glosses=glosses,
         frames=rng.integers(0, 256, (4, 3, 24, 24, 3), dtype=np.uint8),
-        labels=labels,
-        predicted=(labels + (labels > 1)) % 3,
+        meant=glosses[labels],
+        said=glosses[(labels + (labels > 1)) % 3],
         probabilities=np.full(4, 0.8),
     )
 

@@ -12,6 +12,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from slrtune.training import compiling, distributed
 from slrtune.training.checkpoint import read_checkpoint
 from slrtune.training.metrics import ClassificationMetrics
+from tests.training.test_translation import judged
 from tests.training.toys import Reports, ToyModel, toy_trainer
 
 RECIPE = {"batch_size": 8, "micro_batch_size": 2, "max_epochs": 2}
@@ -68,6 +69,8 @@ def two_ranks(rank: int, folder: Path) -> None:
     found["joint_mean"] = normed.model.batch_norm.running_mean
 
     found["metrics"] = measured(rank, 2)
+    found["written"] = judged([0, 3, 2] if rank == 0 else [1])
+    found["written_by_rank_zero"] = judged([0, 1, 2, 3] if rank == 0 else [])
     found["metrics_of_rank_zero"] = measured(0, 2, is_given=rank == 0)
     thawed = toy_trainer(folder / "thawed", **place, **RECIPE, **THAW)
     thawed.fit(Reports())
@@ -179,3 +182,10 @@ def test_two_ranks_train_a_compiled_model(found):
         torch.testing.assert_close(
             dict(rank["compiled_weights"]), dict(alone.model.state_dict()), rtol=0, atol=1e-5
         )
+
+
+def test_text_is_judged_over_the_clips_of_all_ranks(found):
+    together = judged([0, 1, 2, 3])
+    for ranks in found:
+        assert ranks["written"] == pytest.approx(together)
+        assert ranks["written_by_rank_zero"] == pytest.approx(together)

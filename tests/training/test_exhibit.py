@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from slrtune.data.loader import ClipBatch
-from slrtune.training.exhibit import EXHIBIT_FILE, Exhibit
+from slrtune.training.exhibit import EXHIBIT_FILE, GlossExhibit
 
 
 def test_a_run_leaves_the_confusions_and_some_clips_of_its_best_epoch(colors_run: Path) -> None:
@@ -26,7 +26,7 @@ def test_the_same_clips_are_shown_in_whatever_batches_they_come(tmp_path: Path) 
     frames = torch.randint(0, 256, (50, 6, 3, 200, 100), dtype=torch.uint8)
     labels = torch.arange(50) % 5
     logits = torch.nn.functional.one_hot(labels, 5).float()
-    exhibit = Exhibit(tmp_path / "a.npz", list("abcde"), torch.device("cpu"))
+    exhibit = GlossExhibit(tmp_path / "a.npz", list("abcde"), torch.device("cpu"))
     shown = []
     for size in (50, 7):
         exhibit.begin()
@@ -38,4 +38,4 @@ def test_the_same_clips_are_shown_in_whatever_batches_they_come(tmp_path: Path) 
             shown.append({name: found[name] for name in found.files})
     assert all(np.array_equal(shown[0][name], shown[1][name]) for name in shown[0])
     assert shown[0]["frames"].shape == (8, 4, 67, 34, 3)
-    assert np.array_equal(shown[0]["labels"], shown[0]["predicted"])
+    assert np.array_equal(shown[0]["meant"], shown[0]["said"])

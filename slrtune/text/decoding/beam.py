@@ -51,8 +51,8 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The best texts of each clip, best first.
 
-    A clip is done when ``beam_size`` of its texts have ended, each while among the best; its
-    outcome depends on no other clip.
+    A clip is done when ``beam_size`` of its texts have ended and none that goes on is likelier,
+    measured as if it ended now; its outcome depends on no other clip.
 
     Args:
         ctc_weight: share of CTC's prefix score in the log-probabilities that texts are kept and
@@ -70,14 +70,32 @@ def beam_search(
         best = votes.flatten(1).topk(2 * beam_size, dim=1)
         ends, going = _sort_out(best, beam, votes.shape[-1], length_penalty)
         for clip, new in zip(clips, ends, strict=True):
-            ended[clip] += new
-        still = [a for a, clip in enumerate(clips) if going[a] and len(ended[clip]) < beam_size]
+            ended[clip] = sorted(ended[clip] + new, key=lambda each: -each.score)[:beam_size]
+        flat = votes.flatten(1)
+        still = [
+            a
+            for a, clip in enumerate(clips)
+            if going[a]
+            and (
+                len(ended[clip]) < beam_size
+                or _may_win(float(flat[a, going[a][0]]), place, length_penalty, ended[clip])
+            )
+        ]
         if not still:
             break
         clips = [clips[a] for a in still]
         chosen = torch.tensor([going[a] for a in still], device=logits.device)
         beam = _grow(beam, state, totals, torch.tensor(still, device=logits.device), chosen)
-    return [sorted(texts, key=lambda each: -each.score)[:beam_size] for texts in ended]
+    return ended
+
+
+def _may_win(vote: float, place: int, length_penalty: float, ended: list[Hypothesis]) -> bool:
+    """Whether the best text that goes on, at this place, is likelier than the last of the ended.
+
+    Where the vocabulary is small, unlikely ends come early and in numbers: that so many texts have
+    ended says nothing of the one that goes on.
+    """
+    return vote / (place + 1) ** length_penalty > ended[-1].score
 
 
 def _first_beam(decoder: StepDecoder, memory: Memory, beam_size: int, *, use_ctc: bool) -> _Beam:

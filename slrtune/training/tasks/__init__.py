@@ -2,5 +2,6 @@
 
 from slrtune.training.tasks.recognition import Recognition
 from slrtune.training.tasks.task import Judge, Task
+from slrtune.training.tasks.translation import Translation, Writing
 
-__all__ = ["Judge", "Recognition", "Task"]
+__all__ = ["Judge", "Recognition", "Task", "Translation", "Writing"]

@@ -13,7 +13,7 @@ from slrtune.config import objective
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import FrameFeatureModel, VideoModel
-from slrtune.training.exhibit import Exhibit
+from slrtune.training.exhibit import GlossExhibit
 from slrtune.training.features import FeatureClassifier
 from slrtune.training.metrics import ClassificationMetrics
 from slrtune.training.mixing import Mix, draw_mixes, mix_inputs, mix_labels
@@ -26,7 +26,7 @@ class Recognition(Task):
     kind: ClassVar[objective.Task] = "recognition"
     headline = ("val_top1", "val_top5", "val_loss")
 
-    def __init__(self, config: TrainingConfig, exhibit: Exhibit | None = None) -> None:
+    def __init__(self, config: TrainingConfig, exhibit: GlossExhibit | None = None) -> None:
         """
         Args:
             config: the recipe.
@@ -66,7 +66,7 @@ class Recognition(Task):
 
 
 class _AccuracyJudge(Judge):
-    def __init__(self, device: torch.device, exhibit: Exhibit | None) -> None:
+    def __init__(self, device: torch.device, exhibit: GlossExhibit | None) -> None:
         self._metrics, self._exhibit = ClassificationMetrics(device), exhibit
         if exhibit is not None:
             exhibit.begin()

@@ -1,0 +1,272 @@
+"""Translation: a sentence per clip, spelled by CTC and written by the decoder.
+
+Shapes: B clips of a batch, Q tokens of the video, V vocabulary, L longest text and its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slrtune.config import objective
+from slrtune.config.decoding import DecodingConfig
+from slrtune.config.training import TrainingConfig
+from slrtune.data.loader import ClipBatch
+from slrtune.models.translation import TranslatorOutput
+from slrtune.text.decoding import Hypothesis, decode
+from slrtune.text.ids import BOS, EOS, PAD
+from slrtune.text.metrics import text_metrics
+from slrtune.text.tokenizer import TextTokenizer
+from slrtune.training import distributed
+from slrtune.training.exhibit import ClipExhibit
+from slrtune.training.tasks.task import Judge, Task
+
+Ids = Mapping[int, list[int]]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What judging written text needs.
+
+    Attributes:
+        tokenizer: ids to text.
+        references: sentences by clip id, normalized as the tokenizer does.
+        decoding: how text is read off the model.
+        exhibit: is shown each validation, and saved with the best; None = nothing to look at.
+    """
+
+    tokenizer: TextTokenizer
+    references: Mapping[int, str]
+    decoding: DecodingConfig
+    exhibit: ClipExhibit | None = None
+
+
+class TextTargets(NamedTuple):
+    """What the clips of a micro-batch say; ids on the CPU.
+
+    Attributes:
+        texts: without begin and end.
+        glosses: empty where a clip has none.
+    """
+
+    texts: list[list[int]]
+    glosses: list[list[int]]
+
+    @property
+    def decoder_input(self) -> Tensor:
+        """int64 (B, L): begin, text, padding."""
+        return _padded([[BOS, *text] for text in self.texts])
+
+    @property
+    def decoder_output(self) -> Tensor:
+        """int64 (B, L): text, end, padding."""
+        return _padded([[*text, EOS] for text in self.texts])
+
+
+class Translation(Task):
+    """CTC on the tokens of the video and label-smoothed cross-entropy of the decoder.
+
+    A clip's loss is the weighted sum of both, each per token of its text, so that long texts weigh
+    no more than short ones. CTC cannot spell a text that is longer than the video has tokens: such
+    clips have no CTC loss, and are counted.
+    """
+
+    kind: ClassVar[objective.Task] = "translation"
+    headline = ("val_bleu", "val_chrf", "val_wer", "val_rouge", "val_loss")
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        texts: Ids,
+        glosses: Ids,
+        writing: Writing | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """
+        Args:
+            config: the recipe.
+            texts: token ids by clip id.
+            glosses: gloss ids by clip id, from 1 on; an empty list where there are none.
+            writing: for validation; None = never validated.
+            device: of the trial.
+        """
+        self._config, self._texts, self._glosses = config, texts, glosses
+        self._writing, self._device = writing, device
+        self._num_lost = 0
+
+    def targets(self, batch: ClipBatch, epoch: int) -> TextTargets:
+        """What the clips say; the same in every epoch."""
+        clip_ids = batch.clip_ids.tolist()
+        texts = [self._texts[clip_id] for clip_id in clip_ids]
+        return TextTargets(texts, [self._glosses[clip_id] for clip_id in clip_ids])
+
+    def inputs(self, frames: Tensor, targets: TextTargets) -> tuple[Tensor | None, ...]:
+        """Frames, no mask (all clips have as many), and what the decoder reads."""
+        return frames, None, targets.decoder_input.to(frames.device, non_blocking=True)
+
+    def loss_sum(self, outputs: TranslatorOutput, batch: ClipBatch, targets: TextTargets) -> Tensor:
+        """Of outputs in whatever precision; counts the clips that CTC cannot spell."""
+        self._num_lost += num_lost(outputs, targets)
+        return self._loss_sum(outputs, targets, self._config.label_smoothing)
+
+    def _loss_sum(
+        self, outputs: TranslatorOutput, targets: TextTargets, smoothing: float
+    ) -> Tensor:
+        config, memory = self._config, outputs.memory
+        lengths = memory_lengths(outputs)
+        ctc = ctc_losses(memory.ctc_logits, lengths, targets.texts)
+        written = writing_losses(outputs.token_logits, targets, smoothing)
+        loss = (config.ctc_weight * ctc + config.ce_weight * written).sum()
+        if memory.gloss_ctc_logits is not None:
+            glosses = ctc_losses(memory.gloss_ctc_logits, lengths, targets.glosses)
+            loss = loss + config.gloss_ctc_weight * glosses.sum()
+        return loss
+
+    def judge(self, device: torch.device) -> Judge:
+        """BLEU, chrF, WER and ROUGE-L of what the model writes, and its loss."""
+        assert self._writing is not None  # whoever validates has given it
+        return _TextJudge(self, self._writing, device)
+
+    def figures(self) -> dict[str, float]:
+        """Clips without a CTC loss in the epoch, over all ranks."""
+        lost = torch.tensor(float(self._num_lost), device=self._device)
+        self._num_lost = 0
+        return {"num_ctc_lost": float(distributed.sum_over_ranks(lost))}
+
+    def exhibit(self) -> None:
+        """Some clips with what was written of them."""
+        if self._writing is not None and self._writing.exhibit is not None:
+            self._writing.exhibit.save()
+
+
+class _TextJudge(Judge):
+    def __init__(self, task: Translation, writing: Writing, device: torch.device) -> None:
+        self._task, self._writing = task, writing
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, clips, lost
+        self._written: dict[int, str] = {}
+        if writing.exhibit is not None:
+            writing.exhibit.begin()
+
+    def look(
+        self, network: nn.Module, frames: Tensor, batch: ClipBatch
+    ) -> tuple[TranslatorOutput, TextTargets, list[Hypothesis]]:
+        targets = self._task.targets(batch, epoch=0)
+        outputs = network(*self._task.inputs(frames, targets))
+        decoder: Any = network
+        return outputs, targets, decode(decoder, outputs.memory, self._writing.decoding)
+
+    def count(
+        self,
+        outputs: tuple[TranslatorOutput, TextTargets, list[Hypothesis]],
+        batch: ClipBatch,
+    ) -> None:
+        output, targets, hypotheses = outputs
+        self._sums[0] += self._task._loss_sum(output, targets, smoothing=0.0).double()
+        self._sums[1] += len(batch)
+        self._sums[2] += num_lost(output, targets)
+        texts = [self._writing.tokenizer.decode(hypothesis.ids) for hypothesis in hypotheses]
+        clip_ids = batch.clip_ids.tolist()
+        self._written.update(zip(clip_ids, texts, strict=True))
+        if self._writing.exhibit is not None:
+            meant = [self._writing.references[clip_id] for clip_id in clip_ids]
+            sure = [hypothesis.confidence for hypothesis in hypotheses]
+            self._writing.exhibit.show(batch, meant, texts, sure)
+
+    def compute(self) -> dict[str, float]:
+        loss, num_clips, lost = distributed.sum_over_ranks(self._sums).tolist()
+        written = {
+            clip_id: text for part in distributed.gathered(self._written)
+            for clip_id, text in part.items()
+        }  # fmt: skip
+        clip_ids = sorted(written)
+        metrics = text_metrics(
+            [written[clip_id] for clip_id in clip_ids],
+            [self._writing.references[clip_id] for clip_id in clip_ids],
+        )
+        return {
+            "val_loss": loss / num_clips,
+            "val_num_ctc_lost": lost,
+            **{f"val_{_REPORTED.get(name, name)}": value for name, value in metrics.items()},
+        }
+
+
+_REPORTED = {"rouge_l": "rouge"}
+
+
+def writing_losses(logits: Tensor, targets: TextTargets, smoothing: float) -> Tensor:
+    """Float32 (B,): mean cross-entropy of a text's tokens and end under logits (B, L, V)."""
+    wanted = targets.decoder_output.to(logits.device, non_blocking=True)
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1),
+        wanted.flatten(),
+        ignore_index=PAD,
+        reduction="none",
+        label_smoothing=smoothing,
+    ).view(wanted.shape)
+    lengths = [len(text) + 1 for text in targets.texts]
+    return losses.sum(dim=1) / torch.tensor(lengths, device=logits.device)
+
+
+def ctc_losses(logits: Tensor, lengths: Sequence[int], texts: Sequence[list[int]]) -> Tensor:
+    """Float32 (B,): negative log-likelihood of each text by CTC (Graves et al. 2006), per token.
+
+    0 where the text is empty, or longer than the tokens can spell.
+
+    Args:
+        logits: (B, Q, V), blank 0.
+        lengths: real tokens of each clip.
+    """
+    log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)
+    device = log_probs.device
+    if device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
+        log_probs = log_probs.cpu()  # CUDA's backward adds up in any order
+    losses = F.ctc_loss(
+        log_probs,
+        _padded(texts).to(log_probs.device),
+        # numbers on the CPU: CUDA's kernel would wait to read them
+        torch.tensor(lengths),
+        torch.tensor([len(text) for text in texts]),
+        reduction="none",
+        zero_infinity=True,
+    )
+    num_tokens = torch.tensor([max(len(text), 1) for text in texts], device=losses.device)
+    is_said = torch.tensor([bool(text) for text in texts], device=losses.device)
+    return (losses / num_tokens).where(is_said, 0.0).to(device)
+
+
+def num_lost(outputs: TranslatorOutput, targets: TextTargets) -> int:
+    """Clips whose text, or whose line of glosses, is longer than CTC can spell."""
+    lengths = memory_lengths(outputs)
+    is_spelled = [targets.texts]
+    if outputs.memory.gloss_ctc_logits is not None:
+        is_spelled.append(targets.glosses)
+    return sum(
+        any(ctc_steps(lines[place]) > length for lines in is_spelled)
+        for place, length in enumerate(lengths)
+    )
+
+
+def ctc_steps(ids: Sequence[int]) -> int:
+    """Tokens that a video needs to spell ``ids``: equal neighbours have a blank between them."""
+    return len(ids) + sum(one == other for one, other in pairwise(ids))
+
+
+def memory_lengths(outputs: TranslatorOutput) -> list[int]:
+    """Real tokens of each clip; without a mask nothing waits for the device."""
+    memory = outputs.memory
+    if memory.mask is None:
+        return [memory.tokens.shape[1]] * len(memory.tokens)
+    lengths: list[int] = memory.lengths.tolist()
+    return lengths
+
+
+def _padded(lines: Sequence[list[int]]) -> Tensor:
+    """int64 (B, longest), padding behind; at least one wide."""
+    width = max([1, *map(len, lines)])
+    return torch.tensor([[*line, *[PAD] * (width - len(line))] for line in lines])
