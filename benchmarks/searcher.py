@@ -52,7 +52,7 @@ from benchmarks.surrogate import (
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.sweep import ASHAConfig, SweepConfig
 from slrtune.sweep.constraints import MemoryBudget
-from slrtune.sweep.runner import make_scheduler
+from slrtune.sweep.scheduler import make_scheduler
 from slrtune.sweep.searcher import TruthfulSearch
 
 

@@ -27,7 +27,8 @@ from slrtune.config.validate import experiment_from_dict
 from slrtune.data.prepare import prepare_data
 from slrtune.data.synth.dataset import SynthSettings, render_dataset
 from slrtune.sweep.board import SweepBoard
-from slrtune.sweep.runner import SweepPlan, run_sweep
+from slrtune.sweep.plan import SweepPlan
+from slrtune.sweep.runner import run_sweep
 
 
 def measure(root: Path, num_trials: int, *, isolate_trials: bool) -> TrialCosts:

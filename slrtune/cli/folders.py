@@ -56,6 +56,14 @@ def output_file(option: str, path: Path) -> None:
         )
 
 
+def known_sweeps(runs_dir: Path) -> str:
+    """Which sweeps there are, for a message about one that there is not."""
+    from slrtune.sweep.folder import PLAN_FILE
+
+    names = sorted(plan.parent.name for plan in runs_dir.glob(f"*/{PLAN_FILE}"))
+    return f"in {runs_dir} there are {', '.join(names)}" if names else f"{runs_dir} holds no sweep"
+
+
 def sweep_folder(option: str, sweep: str, runs_dir: Path) -> Path:
     """The folder of a sweep that is given by its name in ``runs_dir``, or by its folder.
 
@@ -64,7 +72,7 @@ def sweep_folder(option: str, sweep: str, runs_dir: Path) -> Path:
     """
     if not sweep.strip():
         raise UserError(f"{option}: must be a sweep's name or folder, but is empty; see {runs_dir}")
-    from slrtune.sweep.results import PLAN_FILE
+    from slrtune.sweep.folder import PLAN_FILE
 
     by_name = runs_dir.expanduser() / sweep
     try:

@@ -83,6 +83,32 @@ def submit_sweep(
         say(f"  slrtune {command} {name} --address {address}   {what}")
 
 
+def submit_resume(context: typer.Context, address: str, sweep: str) -> None:
+    """Hand a sweep that has ended early to the cluster again; its folder is there.
+
+    Raises:
+        UserError: the sweep runs, or nobody knows where its folder is.
+    """
+    from slrtune.cli.console import say
+    from slrtune.cluster.jobs import ClusterJobs
+
+    jobs, path = ClusterJobs(address), Path(sweep)
+    _refuse_twice(jobs, path.name)
+    run_by = jobs.sweep(path.name)
+    if run_by is not None and not path.is_absolute():
+        path = Path(run_by.runs_dir) / path.name
+    elif not path.is_absolute():
+        raise UserError(
+            f"--resume: no job on {address} ran the sweep {sweep}, so its folder is not known; "
+            f"give the whole path there, such as /shared/runs/{sweep}"
+        )
+    changes: dict[str, str | None] = {"address": "auto", "resume": str(path), "overrides": None}
+    arguments = arguments_of(context, changes)
+    job_id = jobs.submit(arguments, sweep=path.name, runs_dir=str(path.parent))
+    say(f"Sweep {path.name} goes on as job {job_id} on {address}, in {path} there")
+    say(f"  slrtune logs {path.name} --address {address}   what it prints, as it comes")
+
+
 def arguments_of(context: typer.Context, changes: Mapping[str, str | None]) -> list[str]:
     """The command line that ``context`` was made from, with some parameters changed.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from slrtune.cli.console import leave_stdout_to_data, say
 from slrtune.cli.console_live import LiveSweep
-from slrtune.cli.folders import run_folder, sweep_folder
+from slrtune.cli.folders import known_sweeps, run_folder, sweep_folder
 from slrtune.cli.json_events import JsonEvents
 from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.prepare import prepare
-from slrtune.cli.summary import print_sweep
+from slrtune.cli.summary import print_sweep, short
 from slrtune.cluster.autoscaling import wait_for_worker
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
@@ -24,8 +24,11 @@ from slrtune.report.trial_pictures import trial_pictures
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import OpenWatcher
 from slrtune.sweep.experiment_loggers import ExperimentLogger
+from slrtune.sweep.folder import PLAN_FILE, STUDY_FILE, alone_in_sweep
+from slrtune.sweep.plan import RecordedPlan, SweepPlan, read_plan, write_plan
 from slrtune.sweep.results import read_results, write_best
-from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
+from slrtune.sweep.runner import run_sweep
+from slrtune.sweep.study import mend_journal
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
 from slrtune.sweep.warm_start import read_warm_start
 from slrtune.training.construction import OutputSizes
@@ -56,33 +59,108 @@ def run(
     earlier = warm_start and sweep_folder("--warm-start", warm_start, base.runs_dir)
     if earlier:
         read_results(earlier)  # a mistake comes before any work
+    _run(
+        RecordedPlan(space, isolate_trials, earlier or None),
+        folder,
+        address,
+        _made(folder),
+        as_json,
+    )
+
+
+def resume(
+    folder: Path,
+    address: str | None,
+    num_more: int,
+    max_gpu_hours: float | None,
+    as_json: bool = False,
+) -> None:
+    """Go on with a sweep from its folder, whatever ended it; or print what a finished one found.
+
+    Args:
+        folder: the sweep's.
+        address: of the cluster.
+        num_more: trials beyond those that it was started with.
+        max_gpu_hours: a new limit; None = as it was.
+        as_json: see `run`.
+
+    Raises:
+        UserError: there is no sweep, its folder is damaged, another process runs it, or its data
+            are gone.
+        SystemExit: as from `run`.
+    """
+    if as_json:
+        leave_stdout_to_data()
+    if not (folder / PLAN_FILE).exists():
+        raise UserError(
+            f"--resume: must be a sweep's name in runs_dir or its folder, but {folder} has no "
+            f"{PLAN_FILE}; {known_sweeps(folder.parent)}"
+        )
+    recorded = read_plan(folder)
+    sweep = recorded.space.base.sweep
+    changes: dict[str, float] = {"max_trials": sweep.max_trials + num_more}
+    changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
+    recorded = recorded.with_sweep(sweep.model_copy(update=changes))
+    with alone_in_sweep(folder):
+        mend_journal(folder / STUDY_FILE)
+        earlier = read_results(folder) if _has_study(folder) else None
+        num_ended = 0 if earlier is None else len(earlier.ended)
+        max_trials = recorded.space.base.sweep.max_trials
+        if earlier is not None and num_ended >= max_trials:
+            say(f"Sweep {folder.name} is finished: all its {num_ended} trials have ended; "
+                "--extend 10 would add ten")  # fmt: skip
+            write_best(earlier)
+            print_sweep(earlier)
+            return
+        say(f"Sweep {folder.name} goes on: {num_ended} of {max_trials} trials have ended, "
+            f"{len(earlier.launched) - num_ended if earlier else 0} were cut off")  # fmt: skip
+        _run(recorded, folder, address, nullcontext(), as_json)
+
+
+def _run(
+    recorded: RecordedPlan,
+    folder: Path,
+    address: str | None,
+    claim: AbstractContextManager[None],
+    as_json: bool,
+) -> None:
+    """Run what is left of a sweep.
+
+    Args:
+        recorded: what it runs.
+        folder: the sweep's.
+        address: of the cluster.
+        claim: makes the folder this process's own, once it is clear that the cluster can run it.
+        as_json: see `run`.
+    """
+    base = recorded.space.base
     loggers = [ExperimentLogger(name, folder) for name in base.sweep.loggers]
     sizes = sizes_of(base, prepare(base.data, needs_of(base)))
-    with ray_session(address=address, use_dashboard=isolate_trials):
-        plan = _plan(space, folder, isolate_trials, sizes, earlier or None)
-        board = _board(plan)
-        shown = JsonEvents(plan) if as_json else LiveSweep(board)
-        is_whole = _run_on_ray(plan, board, [shown, *loggers])
-        # Before Ray is left: whatever happens there, the user has the results.
-        results = read_results(folder)
-        write_best(results)
-        print_sweep(results, board)
-        if isinstance(shown, JsonEvents):
-            shown.on_sweep_end(results, is_whole=is_whole)
+    with ray_session(address=address, use_dashboard=recorded.isolate_trials):
+        plan = _plan(recorded, folder, sizes)
+        with claim:
+            check_folder_is_shared(folder)
+            write_plan(plan)
+            _say_how(plan)
+            board = _board(plan)
+            shown = JsonEvents(plan) if as_json else LiveSweep(board)
+            is_whole = _run_on_ray(plan, board, [shown, *loggers])
+            # Before Ray is left: whatever happens there, the user has the results.
+            results = read_results(folder)
+            write_best(results)
+            print_sweep(results, board)
+            if isinstance(shown, JsonEvents):
+                shown.on_sweep_end(results, is_whole=is_whole)
     if not is_whole:
+        say(f"Go on with it: slrtune sweep --resume {short(folder)}", style="yellow")
         raise KeyboardInterrupt
     if results.best is None:
         raise SystemExit(1)
 
 
-def _plan(
-    space: SearchSpace,
-    folder: Path,
-    isolate_trials: bool,
-    sizes: OutputSizes,
-    earlier: Path | None,
-) -> SweepPlan:
-    """What is run on the connected cluster; makes the sweep's folder and records the plan there."""
+def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes) -> SweepPlan:
+    """What is run on the connected cluster."""
+    space, earlier = recorded.space, recorded.warm_start
     space = packed_space(space, sizes)
     sweep, resources = space.base.sweep, space.base.resources
     # More groups than trials would only cost their start.
@@ -91,12 +169,7 @@ def _plan(
     wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
     budget = memory_budget(resources, share.gpus_per_worker, sizes)
     warm = read_warm_start(earlier, space, budget) if earlier else None
-    folder.mkdir(parents=True)
-    check_folder_is_shared(folder)
-    plan = SweepPlan(space, folder, share, isolate_trials, budget, warm)
-    write_plan(plan)
-    _say_how(plan)
-    return plan
+    return SweepPlan(space, folder, share, recorded.isolate_trials, budget, warm)
 
 
 def _board(plan: SweepPlan) -> SweepBoard:
@@ -113,6 +186,8 @@ def _run_on_ray(plan: SweepPlan, board: SweepBoard, watchers: Sequence[OpenWatch
     """Run it under the eyes of ``watchers`` and TensorBoard; whether all trials ended by
     themselves."""
     tensorboard = TensorBoardWatcher(plan.folder / TENSORBOARD_FOLDER, plan.space, trial_pictures)
+    if _has_study(plan.folder):
+        tensorboard.take_up(read_results(plan.folder).rows)
     with library_logs_to(plan.folder / "sweep.log"), ExitStack() as opened:
         for watcher in (tensorboard, *watchers):
             opened.enter_context(watcher)
@@ -146,5 +221,30 @@ def _default_name(space: SearchSpace) -> str:
 def _new_folder(runs_dir: Path, name: str) -> Path:
     folder = run_folder(runs_dir, name)
     if folder.exists():
-        raise UserError(f"--name: {folder} exists already; choose another name, or remove it")
+        raise UserError(_exists(folder))
     return folder
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The sweep's new folder, in which this process is alone."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:  # another sweep was quicker
+        raise UserError(_exists(folder)) from None
+    with alone_in_sweep(folder):
+        yield
+
+
+def _exists(folder: Path) -> str:
+    if (folder / PLAN_FILE).exists():
+        return (
+            f"--name: the sweep {folder} exists already; go on with it by "
+            f"`slrtune sweep --resume {short(folder)}`, or choose another name"
+        )
+    return f"--name: {folder} exists already; choose another name, or remove it"
+
+
+def _has_study(folder: Path) -> bool:
+    path = folder / STUDY_FILE
+    return path.exists() and path.stat().st_size > 0

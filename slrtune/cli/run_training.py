@@ -24,7 +24,7 @@ from slrtune.config.json_file import read_json, write_json
 from slrtune.config.objective import metric_label, metric_text
 from slrtune.data.coverage import SplitCoverage
 from slrtune.report.words import duration, number, percent
-from slrtune.sweep.results import PLAN_FILE
+from slrtune.sweep.folder import PLAN_FILE
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
 from slrtune.training.lesson import needs_of
 from slrtune.training.profiling import TABLE_FILE, TRACE_FILE

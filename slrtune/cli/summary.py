@@ -31,10 +31,10 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
     folder = results.folder
     for what, file in (("configuration", "best.yaml"), ("checkpoint", "best.pt")):
         if (folder / file).exists():
-            say(f"  {what:<18}{_short(folder / file)}")
-    say(f"  train it again    slrtune train {_short(folder / 'best.yaml')}")
-    say(f"  compare trials    slrtune tensorboard {_short(folder)}")
-    say(f"  all on one page   slrtune report {_short(folder)}")
+            say(f"  {what:<18}{short(folder / file)}")
+    say(f"  train it again    slrtune train {short(folder / 'best.yaml')}")
+    say(f"  compare trials    slrtune tensorboard {short(folder)}")
+    say(f"  all on one page   slrtune report {short(folder)}")
 
 
 def _coverage(row: TrialRow) -> str:
@@ -106,7 +106,7 @@ def _print(shown: TableOfText) -> None:
     table(shown.title, shown.columns, shown.rows)
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """Relative to the current folder where that is shorter."""
     try:
         return str(path.relative_to(Path.cwd()))

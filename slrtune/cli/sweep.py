@@ -75,6 +75,17 @@ def sweep(
             help="Start fresh Ray Train processes for every trial: 20-40 s more for each.",
         ),
     ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SWEEP",
+            help="Go on with a sweep that was stopped, killed or lost its machine: its name in "
+            "runs_dir, or its folder. Needs no YAML file.",
+        ),
+    ] = None,
+    extend: Annotated[
+        int, typer.Option(min=0, help="With --resume: trials more than it was started with.")
+    ] = 0,
 ) -> None:
     """Search hyperparameters: many trials, the weak ones stopped early, the best one kept.
 
@@ -88,6 +99,16 @@ def sweep(
     from slrtune.config.overrides import read_overrides
     from slrtune.config.search_space_file import load_search_space
 
+    if as_json and is_by_http(address):
+        raise UserError(
+            "--json: tells what happens on this machine, and the sweep runs on another; leave it "
+            "out, and follow the sweep with `slrtune logs` or `slrtune results`"
+        )
+    if resume is not None:
+        _resume(context, resume)
+        return
+    if extend:
+        raise UserError("--extend: needs --resume SWEEP; --trials says how many a new sweep has")
     options = {
         "sweep.max_trials": trials,
         "sweep.max_gpu_hours": max_gpu_hours,
@@ -98,11 +119,6 @@ def sweep(
     values = read_overrides([*(overrides or []), *given])
     path = search_space or shipped("search_spaces", "fingerspelling.yaml")
     if address is not None and is_by_http(address):
-        if as_json:
-            raise UserError(
-                "--json: tells what happens on this machine, and the sweep runs on another; leave "
-                "it out, and follow the sweep with `slrtune logs` or `slrtune results`"
-            )
         submit_sweep(context, address, path, experiment, name)
         return
     run(
@@ -113,6 +129,37 @@ def sweep(
         warm_start,
         as_json,
     )
+
+
+# What a sweep cannot be resumed with, because its folder says it.
+_ONLY_FOR_NEW = (
+    "search_space", "experiment", "trials", "memory_budget_gib", "name", "warm_start",
+    "isolate_trials", "log_to",
+)  # fmt: skip
+
+
+def _resume(context: typer.Context, sweep: str) -> None:
+    from slrtune.cli.folders import sweep_folder
+    from slrtune.cli.on_cluster import is_by_http, submit_resume
+    from slrtune.cli.run_sweep import resume
+    from slrtune.config.errors import UserError
+    from slrtune.config.overrides import read_overrides
+
+    options, address = context.params, context.params["address"]
+    given = [name for name in _ONLY_FOR_NEW if options[name] not in (None, False, [], ())]
+    values = read_overrides(list(options["overrides"] or [])).values
+    given += [f"set {key}" for key in values if key != "runs_dir"]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(
+            f"--resume: goes on with the settings that {sweep} was started with, so {names} must "
+            "be left out; --extend adds trials"
+        )
+    if address is not None and is_by_http(address):
+        submit_resume(context, address, sweep)
+        return
+    folder = sweep_folder("--resume", sweep, Path(str(values.get("runs_dir", "runs"))))
+    resume(folder, address, options["extend"], options["max_gpu_hours"], options["as_json"])
 
 
 def check(

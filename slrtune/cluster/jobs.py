@@ -15,6 +15,7 @@ from typing import Any
 
 import slrtune
 from slrtune.config.errors import UserError
+from slrtune.config.provenance import COMMIT_VARIABLE, git_commit
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 # What Ray itself writes into a job's log before the command starts.
@@ -109,7 +110,11 @@ class ClusterJobs:
                     entrypoint=f"python -m slrtune.cli.main {shlex.join(arguments)}",
                     runtime_env={
                         "working_dir": folder,
-                        "env_vars": {"PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "token"},
+                        "env_vars": {
+                            "PYTHONUNBUFFERED": "1",
+                            "RAY_AUTH_MODE": "token",
+                            COMMIT_VARIABLE: git_commit() or "",
+                        },
                     },
                     metadata={_SWEEP: sweep, _RUNS_DIR: runs_dir} if sweep else {},
                 )

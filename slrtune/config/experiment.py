@@ -249,11 +249,13 @@ def _batches_divide(experiment: Experiment) -> Iterator[BrokenRule]:
 
 
 def _grace_ends_before_training(experiment: Experiment) -> Iterator[BrokenRule]:
-    grace, epochs = experiment.sweep.asha.grace_epochs, experiment.training.max_epochs
-    if experiment.sweep.scheduler == "asha" and grace is not None and grace > epochs:
+    sweep, epochs = experiment.sweep, experiment.training.max_epochs
+    graces = {"asha": sweep.asha.grace_epochs, "median": sweep.median.grace_epochs}
+    grace = graces.get(sweep.scheduler)
+    if grace is not None and grace > epochs:
         yield BrokenRule(
-            "sweep.asha.grace_epochs",
-            ("training.max_epochs",),
+            f"sweep.{sweep.scheduler}.grace_epochs",
+            ("training.max_epochs", "sweep.scheduler"),
             f"must be <= training.max_epochs, but {grace} > {epochs}; lower it",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from slrtune.config.errors import UserError
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Put a record in place; a reader never sees half of it."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(record, indent=2, ensure_ascii=False))
+        file.flush()
+        os.fsync(file.fileno())  # a rename may reach the disk before what was written
     partial.replace(path)
 
 

@@ -26,6 +26,20 @@ class ASHAConfig(Settings):
 LoggerName = Literal["mlflow", "wandb"]
 
 
+class MedianConfig(Settings):
+    """Median stopping (Golovin et al. 2017): a trial whose best value is worse than the median of
+    the others' running means ends."""
+
+    grace_epochs: int | None = Field(default=None, ge=1)
+    """No trial is stopped before this epoch; null = a tenth of max_epochs."""
+    min_trials: int = Field(default=3, ge=1)
+    """Other trials that must have come as far before one is stopped."""
+
+    def first_epoch(self, max_epochs: int) -> int:
+        """The first epoch at which a trial may be stopped."""
+        return self.grace_epochs or max(1, max_epochs // 10)
+
+
 class SweepConfig(Settings):
     """The search."""
 
@@ -34,10 +48,13 @@ class SweepConfig(Settings):
     max_gpu_hours: float | None = Field(default=None, gt=0.0)
     """No trial is launched that is expected to end beyond this many GPU-hours of training (hours of
     workers where there are no GPUs); running ones end by themselves. null = no limit."""
-    scheduler: Literal["asha", "none"] = "asha"
-    """asha stops weak trials early; none trains all to the end."""
+    scheduler: Literal["asha", "median", "none"] = "asha"
+    """asha stops weak trials early, at rungs; median those below the median of the others, after
+    any epoch; none trains all to the end."""
     asha: ASHAConfig = ASHAConfig()
     """Settings of the asha scheduler."""
+    median: MedianConfig = MedianConfig()
+    """Settings of the median scheduler."""
     objective: Literal["accuracy", "pareto"] = "accuracy"
     """accuracy = the best validation top-1 under the memory budget; pareto = validation top-1 and
     peak training memory together: no trial on the front is worse in both than another."""
@@ -66,7 +83,7 @@ class SweepConfig(Settings):
 
     def rungs(self, max_epochs: int) -> list[int]:
         """Epochs at which ASHA judges, first to last."""
-        if self.scheduler == "none":
+        if self.scheduler != "asha":
             return []
         grace, factor = self.asha.first_rung(max_epochs), self.asha.reduction_factor
         count = int(math.log((max_epochs + 1) / grace) / math.log(factor)) + 1

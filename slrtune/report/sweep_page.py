@@ -21,8 +21,9 @@ from slrtune.report.study_view import read_trials
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
 from slrtune.report.words import number, params_text, peak_memory
 from slrtune.sweep.board import TrialRow
+from slrtune.sweep.folder import PLAN_FILE
 from slrtune.sweep.outcomes import PREDICTED_NEED
-from slrtune.sweep.results import PLAN_FILE, SweepResults, best_yaml, read_results
+from slrtune.sweep.results import SweepResults, best_yaml, read_results
 
 REPORT_FOLDER = "report"
 PAGE_FILE = "index.html"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from slrtune.config.objective import Objective
-from slrtune.sweep.outcomes import MEMORY, Outcome
+from slrtune.sweep.outcomes import MEMORY, PREDICTED_NEED, Outcome
 
 TrialState = Outcome | Literal["waiting", "running"]
 
@@ -78,6 +78,7 @@ class SweepBoard:
         objective: what trials are judged by.
         budget_gib: memory budget of a worker; None = none.
         rows: launched trials by number.
+        num_ended_before: of these, those that had ended before this start of the sweep.
         num_infeasible: configurations that were predicted over the budget and not launched.
         smallest_infeasible_gib: the least that any of these was predicted to need.
         activity: what the search does right now, where that takes long; empty = nothing.
@@ -91,6 +92,7 @@ class SweepBoard:
     objective: Objective
     budget_gib: float | None = None
     rows: dict[int, TrialRow] = field(default_factory=dict)
+    num_ended_before: int = 0
     started_s: float = field(default_factory=time.monotonic)
     num_infeasible: int = 0
     smallest_infeasible_gib: float = float("inf")
@@ -102,6 +104,23 @@ class SweepBoard:
         """The trial's row, new where it has none."""
         return self.rows.setdefault(number, TrialRow(number, params, self.objective))
 
+    def take_up(self, rows: Iterable[TrialRow]) -> None:
+        """Show what an earlier start of the sweep left: what it did not end waits."""
+        for row in rows:
+            if row.state == "infeasible":
+                self.count_infeasible(row)
+            else:
+                state = "waiting" if row.state == "interrupted" else row.state
+                self.rows[row.number] = replace(row, state=state)
+        self.num_ended_before = self.num_ended
+
+    def count_infeasible(self, row: TrialRow) -> None:
+        """A configuration is predicted over the budget and not launched."""
+        self.rows.pop(row.number, None)
+        self.num_infeasible += 1
+        needed_gib = row.metrics.get(PREDICTED_NEED, float("inf"))
+        self.smallest_infeasible_gib = min(self.smallest_infeasible_gib, needed_gib)
+
     def count(self, *states: TrialState) -> int:
         """Trials in any of ``states``."""
         return sum(row.state in states for row in self.rows.values())
@@ -112,6 +131,11 @@ class SweepBoard:
         return self.count("completed", "pruned", "oom", "error", "interrupted")
 
     @property
+    def num_left(self) -> int:
+        """Trials that have not ended, those included that have not begun."""
+        return max(0, self.max_trials - self.num_ended)
+
+    @property
     def best(self) -> TrialRow | None:
         """The best row so far."""
         return best_of(self.rows.values(), self.budget_gib)
@@ -119,10 +143,11 @@ class SweepBoard:
     @property
     def time_left_s(self) -> float | None:
         """Rough seconds to the end: ended trials' mean time over the free slots."""
-        if not self.num_ended:
+        num_ended_now = self.num_ended - self.num_ended_before
+        if not num_ended_now:
             return None
         elapsed_s = time.monotonic() - self.started_s
-        return elapsed_s / self.num_ended * (self.max_trials - self.num_ended)
+        return elapsed_s / num_ended_now * self.num_left
 
 
 def best_of(rows: Iterable[TrialRow], budget_gib: float | None = None) -> TrialRow | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import FrameType
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.outcomes import PREDICTED_NEED, outcome_of
+from slrtune.sweep.outcomes import outcome_of
 
 _logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class SweepCallback(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune's hook."""
         row = self._row(trial)
-        row.state = "running"
+        row.state, row.started_s = "running", time.monotonic()
         self._board.activity = ""
         self._tell(lambda watcher: watcher.on_start(row))
 
@@ -101,10 +102,7 @@ class SweepCallback(tune.Callback):
 
     def on_infeasible(self, row: TrialRow) -> None:
         """The searcher's hook."""
-        board = self._board
-        board.num_infeasible += 1
-        needed_gib = row.metrics[PREDICTED_NEED]
-        board.smallest_infeasible_gib = min(board.smallest_infeasible_gib, needed_gib)
+        self._board.count_infeasible(row)
         self._tell(lambda watcher: watcher.on_infeasible(row))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -19,8 +19,8 @@ from slrtune.config.errors import UserError
 from slrtune.config.json_file import read_json, write_json
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.validate import experiment_from_dict
+from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.outcomes import MEMORY
-from slrtune.sweep.trainable import TRIAL_FOLDER
 
 
 def plain_trial(
@@ -31,7 +31,7 @@ def plain_trial(
     def run_trial(config: dict[str, Any]) -> None:
         experiment = space.experiment(config["params"])
         number = config["number"]
-        folder = sweep_folder / TRIAL_FOLDER.format(number=number)
+        folder = trial_folder(sweep_folder, number)
         trainer = torch_trainer(
             {
                 "experiment": experiment.model_dump(mode="json"),

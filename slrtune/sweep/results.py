@@ -7,21 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
 import yaml
-from optuna.trial import TrialState
 
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json
-from slrtune.config.objective import Objective
 from slrtune.config.validate import experiment_from_dict, with_params
 from slrtune.sweep.board import TrialRow, best_of, rank
-from slrtune.sweep.outcomes import LAST_REPORT, WARM_START_FROM
-from slrtune.sweep.study import STUDY_FILE, read_study
-from slrtune.sweep.trainable import TRIAL_FOLDER
+from slrtune.sweep.folder import PLAN_FILE, STUDY_FILE, trial_folder
+from slrtune.sweep.outcomes import WARM_START_FROM
+from slrtune.sweep.study import read_study
+from slrtune.sweep.trials import row_of, was_given_out
 
-PLAN_FILE = "sweep.json"
 _MAX_STEM = 90  # leaves room in a run's name
 
 
@@ -54,9 +51,14 @@ class SweepResults:
         """The rows that were trained, at least in part."""
         return [row for row in self.rows if row.state != "infeasible"]
 
+    @property
+    def ended(self) -> list[TrialRow]:
+        """Launched trials of which nothing more will come."""
+        return [row for row in self.launched if row.state != "interrupted"]
+
     def trial_folder(self, row: TrialRow) -> Path:
         """The trial's own folder."""
-        return self.folder / TRIAL_FOLDER.format(number=row.number)
+        return trial_folder(self.folder, row.number)
 
     def experiment(self, row: TrialRow) -> Experiment:
         """The trial's whole configuration."""
@@ -79,7 +81,7 @@ def read_results(folder: Path) -> SweepResults:
     base = experiment_from_dict(plan["experiment"], str(plan_file))
     trials = read_study(folder).get_trials(deepcopy=False)
     own = [trial for trial in trials if WARM_START_FROM not in trial.user_attrs]
-    rows = [_row(trial, base.objective) for trial in own if trial.state != TrialState.WAITING]
+    rows = [row_of(trial, base.objective) for trial in own if was_given_out(trial)]
     rows.sort(key=rank)
     return SweepResults(folder, base, rows, plan.get("budget_gib"), len(trials) - len(own))
 
@@ -132,10 +134,3 @@ def _to_train_again(experiment: Experiment, sweep: str) -> dict[str, Any]:
     if experiment.resources.gpu_packing == "auto":
         config["resources"].pop("gpus_per_worker", None)  # a share worked out for the sweep
     return config
-
-
-def _row(trial: optuna.trial.FrozenTrial, objective: Objective) -> TrialRow:
-    attributes: dict[str, Any] = dict(trial.user_attrs)
-    metrics = {**attributes.pop(LAST_REPORT, {}), **attributes}
-    outcome = metrics.pop("outcome", "interrupted")
-    return TrialRow(trial.number, dict(trial.params), objective, outcome, metrics)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -40,24 +41,27 @@ class SpaceSampler(BaseSampler):
     """Draws whole configurations of a space, which keep to its bounds and probably to its budget.
 
     Args:
-        inner: Optuna's sampler, which draws where ``proposals`` does not.
+        make_inner: Optuna's sampler of a seed, which draws where ``proposals`` does not.
         space: the search space.
         budget: the memory budget; candidates are weighed where it has one.
-        seed: of candidates at random, where none that was proposed fits.
-        proposals: what ranks candidates; None = ``inner`` draws them.
+        seed: each trial has a seed of its own from it and its number, so that a sweep that was cut
+            off goes on as it would have.
+        proposals: what ranks candidates; None = ``make_inner``'s draws them.
+        learns_memory: whether candidates are weighed by what earlier trials needed.
     """
 
     def __init__(
         self,
-        inner: BaseSampler,
+        make_inner: Callable[[int], BaseSampler],
         space: SearchSpace,
         budget: MemoryBudget,
         seed: int,
         proposals: GaussianProcessProposals | None = None,
+        learns_memory: bool = True,
     ) -> None:
-        self._inner, self._space, self._budget = inner, space, budget
-        self._proposals = proposals
-        self._random = random.Random(seed)
+        self._learns_memory = learns_memory
+        self._make_inner, self._space, self._budget = make_inner, space, budget
+        self._proposals, self._seed = proposals, seed
         self._distributions = distributions_of(space)
 
     def infer_relative_search_space(
@@ -96,17 +100,22 @@ class SpaceSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Optuna's hook, for a parameter that is not of the space."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+        inner = self._make_inner(self._random_of(trial).randrange(2**32))
+        return inner.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
-        """Optuna's hook."""
-        self._inner.reseed_rng()
+        """Optuna's hook: nothing, each trial has a seed of its own."""
+
+    def _random_of(self, trial: FrozenTrial) -> random.Random:
+        return random.Random(f"{self._seed} {trial.number}")
 
     def _candidates(
         self, study: Study, asked: FrozenTrial, fixed: Mapping[str, Any], *, hide_infeasible: bool
     ) -> Iterator[Params]:
         """What ``inner`` draws after what it may see of the study, then random configurations."""
-        seen = optuna.create_study(sampler=self._inner, directions=study.directions)
+        generator = self._random_of(asked)
+        inner = self._make_inner(generator.randrange(2**32))
+        seen = optuna.create_study(sampler=inner, directions=study.directions)
         for trial in study.get_trials(deepcopy=False):
             is_hidden = hide_infeasible and any(v > 0 for v in trial.constraints.values())
             is_told = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
@@ -118,11 +127,10 @@ class SpaceSampler(BaseSampler):
             # It would else count as one that is being tried.
             seen.tell(candidate, state=TrialState.FAIL)
         for _ in range(_NUM_RANDOM_CANDIDATES):
-            yield self._space.suggest(RandomSuggester(self._random.randrange(2**32), fixed))
+            yield self._space.suggest(RandomSuggester(generator.randrange(2**32), fixed))
 
     def _memory_model(self, study: Study) -> MemoryModel | None:
-        is_random = self._proposals is None and isinstance(self._inner, RandomSampler)
-        if self._budget.budget_gib is None or is_random:
+        if self._budget.budget_gib is None or not self._learns_memory:
             return None
         trials = study.get_trials(deepcopy=False)
         needed = [(trial.params, self._budget.needed_gib(trial)) for trial in trials]
@@ -165,16 +173,16 @@ def make_sampler(sweep: SweepConfig, space: SearchSpace, budget: MemoryBudget) -
     if name == "auto":
         name = "tpe" if sweep.objective == "pareto" else "gp"
     proposals = GaussianProcessProposals(space, sweep) if name == "gp" else None
-    inner = _tpe(sweep) if name == "tpe" else RandomSampler(seed=sweep.seed)
-    return SpaceSampler(inner, space, budget, sweep.seed, proposals)
+    make_inner = partial(_tpe, sweep) if name == "tpe" else RandomSampler
+    return SpaceSampler(make_inner, space, budget, sweep.seed, proposals, name != "random")
 
 
-def _tpe(sweep: SweepConfig) -> BaseSampler:
+def _tpe(sweep: SweepConfig, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         # multivariate, group and constant_liar are "experimental" by name only.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(
-            seed=sweep.seed,
+            seed=seed,
             n_startup_trials=sweep.num_startup_trials,
             multivariate=True,
             group=True,  # conditional spaces: model each branch on its own

@@ -6,7 +6,8 @@ value, and that one which ran out of memory is FAIL, of which TPE learns nothing
 - a stopped trial is PRUNED with its value of every epoch;
 - a configuration predicted over the memory budget is PRUNED with a violated constraint, and never
   launched; so is a trial that ran out of memory all the same;
-- FAIL is what says nothing about the configuration: a mistake, a bug, an interrupt;
+- FAIL is what says nothing about the configuration: a mistake, a bug;
+- what an interrupt cut off is WAITING: the next start of the sweep goes on with it;
 - with two objectives, where Optuna knows neither intermediate values nor a value of a PRUNED trial,
   a stopped trial is COMPLETE with the accuracy and memory that were measured: a checkpoint with
   exactly these exists. Its epochs are in the user attribute `accuracies`, its end in `outcome`.
@@ -15,14 +16,15 @@ value, and that one which ran out of memory is FAIL, of which TPE learns nothing
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from slrtune.config.search_space import SearchSpace
+from slrtune.config.search_space import Params, SearchSpace
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.constraints import CONSTRAINT, MemoryBudget, Prediction
@@ -36,7 +38,8 @@ from slrtune.sweep.outcomes import (
 )  # fmt: skip
 from slrtune.sweep.sampler import make_sampler
 from slrtune.sweep.spending import Spending
-from slrtune.sweep.study import create_study, objectives
+from slrtune.sweep.study import objectives, reopen, take_up_study
+from slrtune.sweep.trials import earlier_trials
 
 # After this long Tune gets its turn, so that running trials are not kept waiting.
 _MAX_SEARCH_S = 2.0
@@ -55,6 +58,8 @@ class SearchListener(Protocol):
 class TruthfulSearch(Searcher):
     """Draws configurations that fit the budget, and keeps the study.
 
+    Where the folder holds a study, it goes on: first the trials that were cut off, then new ones.
+
     Args:
         space: the search space; its ``suggest`` draws by define-by-run.
         sweep: sampler settings.
@@ -62,9 +67,11 @@ class TruthfulSearch(Searcher):
         budget: which configurations fit.
         listener: is told of predictions and of configurations that do not fit.
         devices_per_trial: what ``sweep.max_gpu_hours`` counts of a trial.
+        warm_trials: of an earlier sweep; a new study starts with them.
 
     Attributes:
         study: the study.
+        earlier: trials that an earlier start of this sweep gave out.
         is_exhausted: ``sweep.max_draws_per_trial`` configurations in a row did not fit.
         is_out_of_hours: another trial would not have kept to ``sweep.max_gpu_hours``.
     """
@@ -77,21 +84,31 @@ class TruthfulSearch(Searcher):
         budget: MemoryBudget | None = None,
         listener: SearchListener | None = None,
         devices_per_trial: float = 1.0,
+        warm_trials: Sequence[FrozenTrial] = (),
     ) -> None:
         super().__init__()
         self._space, self._sweep = space, sweep
         self._objective = space.base.objective
         self._budget = budget or MemoryBudget()
         self._listener = listener
-        self.study = create_study(
-            folder, sweep, self._objective, make_sampler(sweep, space, self._budget)
-        )
-        for position, point in enumerate(space.points[: sweep.max_trials]):
-            self.study.enqueue_trial(point, user_attrs={"point": position + 1})
+        sampler = make_sampler(sweep, space, self._budget)
+        self.study = take_up_study(folder, sweep, self._objective, sampler, warm_trials)
+        trials = self.study.get_trials(deepcopy=False)
+        known = {trial.user_attrs.get("point") for trial in trials}
+        for position, point in enumerate(space.points[: sweep.max_trials], 1):
+            if position not in known:
+                self.study.enqueue_trial(point, user_attrs={"point": position})
+        self.earlier = earlier_trials(trials, self._objective)
         self._open: dict[str, optuna.Trial] = {}
         self._last_results: dict[str, dict[str, Any]] = {}
         self._num_misses = 0
         self._spending = Spending(sweep.max_gpu_hours, devices_per_trial)
+        for trial in self.earlier:
+            if trial.row.state == "infeasible":
+                continue
+            self._spend(trial.row.number, trial.row.metrics)
+            if trial.has_ended:
+                self._spending.end(trial.row.number)
         self.is_exhausted = self.is_out_of_hours = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -108,14 +125,14 @@ class TruthfulSearch(Searcher):
         while self._num_misses < self._sweep.max_draws_per_trial:
             trial = self.study.ask()
             params = self._space.suggest(trial)
-            if self._listener is not None and self._budget.can_predict:
-                self._listener.on_predict(trial.number)
-            prediction = self._budget.predict(self._space, params)
-            _note(trial, prediction)
-            if self._budget.fits(prediction):
+            last_report = trial.user_attrs.get(LAST_REPORT, {})
+            # What has trained before fits.
+            if last_report or self._fits(trial, params):
                 self._num_misses = 0
                 self._open[trial_id] = trial
-                self._spending.note(trial_id, 0.0)  # it runs, though its first epoch may take long
+                self._last_results[trial_id] = last_report
+                # It runs, though its first epoch may take long.
+                self._spend(trial.number, last_report)
                 return {"number": trial.number, "params": params}
             self._num_misses += 1
             self._tell(trial, "infeasible", {})
@@ -128,14 +145,24 @@ class TruthfulSearch(Searcher):
         self.is_exhausted = True
         return Searcher.FINISHED
 
+    def _fits(self, trial: optuna.Trial, params: Params) -> bool:
+        if self._listener is not None and self._budget.can_predict:
+            self._listener.on_predict(trial.number)
+        prediction = self._budget.predict(self._space, params)
+        _note(trial, prediction)
+        return self._budget.fits(prediction)
+
+    def _spend(self, number: int, figures: Mapping[str, Any]) -> None:
+        share_done = figures.get("epoch", 0) / max(figures.get("max_epochs", 0), 1)
+        self._spending.note(number, figures.get("total_s", 0.0), share_done)
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note an epoch's value."""
         trial = self._open[trial_id]
         last = self._last_results.get(trial_id, {})
         self._last_results[trial_id] = result
-        share_done = result.get("epoch", 0) / max(result.get("max_epochs", 0), 1)
-        self._spending.note(trial_id, result.get("total_s", 0.0), share_done)
-        # A trial's end repeats its last epoch, which Optuna would warn about.
+        self._spend(trial.number, result)
+        # A trial's end and its resumption repeat its last epoch, which Optuna would warn about.
         name = self._objective.best_metric
         if name not in result or result["epoch"] <= last.get("epoch", 0):
             return
@@ -158,27 +185,25 @@ class TruthfulSearch(Searcher):
         # Tune has no result for a trial whose actor died.
         result = result or self._last_results.get(trial_id, {})
         self.on_trial_result(trial_id, result)
-        self._spending.end(trial_id)
+        trial = self._open.pop(trial_id)
+        self._spending.end(trial.number)
         outcome = outcome_of(result, self._objective, is_error=error)
-        self._tell(self._open.pop(trial_id), outcome, result)
+        self._tell(trial, outcome, result)
 
     def close_open_trials(self) -> int:
-        """Trials that an interrupt cut off must not stay RUNNING for ever.
+        """Trials that an interrupt cut off wait for the next start of the sweep.
 
         Returns:
             How many there were.
         """
         self._open.clear()
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for trial in running:
-            self._tell(optuna.Trial(self.study, trial._trial_id), "interrupted", {})
-        return len(running)
+        return reopen(self.study)
 
     def _tell(self, trial: optuna.Trial, outcome: Outcome, result: dict[str, Any]) -> None:
         for name, value in {**kept(result), "outcome": outcome, "ended_at": time.time()}.items():
             trial.set_user_attr(name, value)
         figures = trial.user_attrs
-        if outcome in ("error", "interrupted"):
+        if outcome == "error":
             self.study.tell(trial, state=TrialState.FAIL)
             return
         over_gib = self._budget.violation_gib(outcome, figures)

@@ -19,18 +19,18 @@ class Spending:
 
     max_hours: float | None
     devices_per_trial: float = 1.0
-    _trial_s: dict[str, float] = field(default_factory=dict)
-    _whole_s: dict[str, float] = field(default_factory=dict)
-    _ended: set[str] = field(default_factory=set)
+    _trial_s: dict[int, float] = field(default_factory=dict)
+    _whole_s: dict[int, float] = field(default_factory=dict)
+    _ended: set[int] = field(default_factory=set)
 
-    def note(self, trial_id: str, trial_s: float, share_done: float = 0.0) -> None:
-        """A trial has used ``trial_s`` seconds for ``share_done`` of its epochs, 0..1."""
-        self._trial_s[trial_id] = trial_s
-        self._whole_s[trial_id] = trial_s / share_done if share_done else trial_s
+    def note(self, number: int, trial_s: float, share_done: float = 0.0) -> None:
+        """Trial ``number`` has used ``trial_s`` seconds for ``share_done`` of its epochs, 0..1."""
+        self._trial_s[number] = trial_s
+        self._whole_s[number] = trial_s / share_done if share_done else trial_s
 
-    def end(self, trial_id: str) -> None:
+    def end(self, number: int) -> None:
         """A trial will use no more."""
-        self._ended.add(trial_id)
+        self._ended.add(number)
 
     @property
     def hours(self) -> float:
@@ -41,11 +41,11 @@ class Spending:
         """Whether a mean trial more keeps to the limit once all running ones have ended, too."""
         if self.max_hours is None:
             return True
-        ended = [self._trial_s.get(trial_id, 0.0) for trial_id in self._ended]
+        ended = [self._trial_s.get(number, 0.0) for number in self._ended]
         # Until a trial has ended, running ones say how long one takes that nobody stops.
         samples = ended or list(self._whole_s.values())
         mean_s = statistics.fmean(samples) if samples else 0.0
-        running = [s for trial_id, s in self._trial_s.items() if trial_id not in self._ended]
+        running = [s for number, s in self._trial_s.items() if number not in self._ended]
         still_s = sum(max(mean_s - seconds, 0.0) for seconds in running) + mean_s
         expected_hours = self.hours + still_s * self.devices_per_trial / _S_PER_HOUR
         return expected_hours <= self.max_hours and self.hours < self.max_hours

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from slrtune.config.errors import UserError
 from slrtune.config.objective import Objective
 from slrtune.config.sweep import SweepConfig
+from slrtune.sweep.folder import STUDY_FILE
 from slrtune.sweep.outcomes import MEMORY
+from slrtune.sweep.trials import was_given_out
 
-STUDY_FILE = "study.log"
+_logger = logging.getLogger(__name__)
 
 
 def open_storage(folder: Path) -> JournalStorage:
@@ -29,10 +36,92 @@ def objectives(sweep: SweepConfig, objective: Objective) -> dict[str, str]:
     return {**first, MEMORY: "min"} if sweep.objective == "pareto" else dict(first)
 
 
-def create_study(
+def take_up_study(
+    folder: Path,
+    sweep: SweepConfig,
+    objective: Objective,
+    sampler: BaseSampler,
+    warm_trials: Iterable[FrozenTrial] = (),
+) -> optuna.Study:
+    """The study that an earlier start of the sweep left, or a new one.
+
+    Trials that the earlier start left unfinished are WAITING: they are the first that are asked
+    for, under their own number and with their parameters.
+
+    Args:
+        folder: the sweep's; nobody else may write to it now.
+        sweep: settings of the search.
+        objective: what trials are judged by.
+        sampler: proposes what is asked for next.
+        warm_trials: of another sweep; a new study starts with them.
+
+    Raises:
+        UserError: there is a study, but it is damaged.
+    """
+    path = folder / STUDY_FILE
+    mend_journal(path)
+    if path.exists() and path.stat().st_size:
+        found = read_study(folder)
+        if any(was_given_out(trial) for trial in found.get_trials(deepcopy=False)):
+            pruner = optuna.pruners.NopPruner()
+            study = optuna.load_study(
+                study_name=found.study_name, storage=found._storage, sampler=sampler, pruner=pruner
+            )
+            reopen(study)
+            return study
+    # One that was cut off while it was made holds nothing that would be lost.
+    path.unlink(missing_ok=True)
+    study = _create_study(folder, sweep, objective, sampler)
+    study.add_trials(warm_trials)
+    return study
+
+
+def reopen(study: optuna.Study) -> int:
+    """Trials that are RUNNING, but that nobody runs any more, wait for the next start.
+
+    Returns:
+        How many there were.
+    """
+    cut_off = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in cut_off:
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    return len(cut_off)
+
+
+def mend_journal(path: Path) -> None:
+    """Cut off a last line that was written in part when the power or the driver failed.
+
+    What is cut off stays beside it, as ``study.log.torn``. Optuna would take the next line that it
+    writes for a part of the torn one. Nobody else may write to the journal now.
+    """
+    if not path.exists():
+        return
+    # Of a driver that died while it wrote: Optuna would wait half a minute for it.
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    num_whole, is_torn = 0, False
+    with path.open("rb") as journal:
+        for line in journal:
+            if is_torn and _is_record(line):
+                return  # damaged in its middle: no cut would mend that
+            is_torn = is_torn or not (line.endswith(b"\n") and _is_record(line))
+            num_whole += 0 if is_torn else len(line)
+    if is_torn:
+        _logger.warning("%s: its last line is torn and is cut off", path)
+        shutil.copyfile(path, path.with_name(f"{path.name}.torn"))
+        with path.open("r+b") as journal:
+            journal.truncate(num_whole)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _create_study(
     folder: Path, sweep: SweepConfig, objective: Objective, sampler: BaseSampler
 ) -> optuna.Study:
-    """A new study in the sweep's folder."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wanted = objectives(sweep, objective)
     study = optuna.create_study(

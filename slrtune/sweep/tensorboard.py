@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +22,8 @@ from slrtune.config.objective import metric_label
 from slrtune.config.search_space import SearchSpace
 from slrtune.sweep import tensorboard_events as events
 from slrtune.sweep.board import SweepBoard, TrialRow
+from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.outcomes import BEST, PREDICTED_NEED
-from slrtune.sweep.trainable import TRIAL_FOLDER
 
 _logger = logging.getLogger(__name__)
 
@@ -109,12 +109,23 @@ class TensorBoardWatcher:
             self.on_end(replace(row, state="interrupted"))
         self._artist.shutdown(wait=True)
 
+    def take_up(self, rows: Iterable[TrialRow]) -> None:
+        """Write the ends that a driver which was killed could not write any more."""
+        for row in rows:
+            if row.state == "interrupted":
+                continue  # it goes on
+            files = [file.read_bytes() for file in self._run(row).glob(f"*{_PARAMS_SUFFIX}")]
+            if not files or any(b"running" in content for content in files):
+                self.on_start(row)
+                self.on_end(row)
+
     def on_start(self, row: TrialRow) -> None:
         """Parameters are there from the start, also for a trial that dies."""
+        # Of a trial that goes on, which repeats its last report: it may not be in the run yet.
+        self._last_epoch[row.number] = events.last_step(self._run(row)) if row.epoch else 0
         if row.number not in self._writers:
             self._writers[row.number] = RunWriter(self._run(row))
         self._rows[row.number] = row
-        self._last_epoch[row.number] = row.epoch  # of a trial that goes on: it is in the run
         self._write_params(row, "running")
 
     def on_epoch(self, row: TrialRow) -> None:
@@ -130,7 +141,8 @@ class TensorBoardWatcher:
         if writer is None:
             return
         self._write_params(row, row.state)
-        writer.add(events.session_end(row.state))
+        if row.state != "interrupted":  # TensorBoard keeps the first that it reads: it may go on
+            writer.add(events.session_end(row.state))
         reason = f": {row.metrics['error']}" if "error" in row.metrics else ""
         writer.add(events.text("outcome", f"**{row.state}** after epoch {row.epoch}{reason}"))
         self._artist.submit(self._draw, writer, row)
@@ -153,7 +165,7 @@ class TensorBoardWatcher:
         """Nothing: the trials' ends are written as they come."""
 
     def _run(self, row: TrialRow) -> Path:
-        return self._folder / TRIAL_FOLDER.format(number=row.number)
+        return trial_folder(self._folder, row.number)
 
     def _write_params(self, row: TrialRow, outcome: str) -> None:
         """In place of an earlier file: TensorBoard reads the first that a run has."""
@@ -166,7 +178,7 @@ class TensorBoardWatcher:
             file.unlink(missing_ok=True)
 
     def _draw(self, writer: RunWriter, row: TrialRow) -> None:
-        folder = self._folder.parent / TRIAL_FOLDER.format(number=row.number)
+        folder = trial_folder(self._folder.parent, row.number)
         try:
             for tag, png in (self._pictures(folder) if self._pictures else {}).items():
                 writer.add(events.picture(tag, png), row.epoch)

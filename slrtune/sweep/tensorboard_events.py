@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any, get_args
 
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 from tensorboard.plugins.text import metadata as text_metadata
@@ -85,6 +88,25 @@ def picture(tag: str, png: bytes) -> Summary:
     width, height = Image.open(BytesIO(png)).size
     image = Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=3)
     return Summary(value=[Summary.Value(tag=tag, image=image)])
+
+
+def last_step(run: Path) -> int:
+    """The last step of which a run has scalars; 0 = of none."""
+    events = (event for file in run.glob("*tfevents*") for event in _events(file))
+    steps = (
+        event.step
+        for event in events
+        if any(value.WhichOneof("value") == "simple_value" for value in event.summary.value)
+    )
+    return max(steps, default=0)
+
+
+def _events(file: Path) -> Iterator[Event]:
+    try:
+        # It stops by itself at a record that was cut off.
+        yield from LegacyEventFileLoader(str(file)).Load()
+    except Exception:  # a damaged run is no reason to disturb a sweep
+        return
 
 
 def _names(space: SearchSpace) -> dict[str, str]:

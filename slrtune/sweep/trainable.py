@@ -11,9 +11,8 @@ from slrtune.cluster.exchange import Event, Task
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import SearchSpace
+from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.outcomes import MEMORY
-
-TRIAL_FOLDER = "trial_{number:03d}"
 
 
 class WarmTrial(tune.Trainable):
@@ -77,7 +76,7 @@ class WarmTrial(tune.Trainable):
         task = Task(
             task_id=f"{self.trial_id}",
             experiment=experiment.model_dump(mode="json"),
-            folder=str(self._folder / TRIAL_FOLDER.format(number=number)),
+            folder=str(trial_folder(self._folder, number)),
             max_failures=experiment.sweep.max_failures_per_trial,
         )
         self._client = TrialClient(self._exchange, task)
@@ -91,7 +90,7 @@ class WarmTrial(tune.Trainable):
         if event.kind != "failed":
             return event
         error = event.payload
-        folder = self._folder / TRIAL_FOLDER.format(number=self._figures["number"])
+        folder = trial_folder(self._folder, self._figures["number"])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")
         first_line = error["message"].splitlines()[0]

@@ -17,6 +17,7 @@ from slrtune.sweep.distributions import distributions_of
 from slrtune.sweep.outcomes import MEMORY, PREDICTED_NEED, WARM_START_FROM
 from slrtune.sweep.results import SweepResults, read_results
 from slrtune.sweep.study import objectives, read_study
+from slrtune.sweep.trials import values_by_epoch
 
 _SPEED_OF_MODEL = {"attention_chunk_size", "activation_checkpointing"}
 _SPEED_OF_TRAINING = {"compile", "deterministic", "empty_cache_each_epoch", "cache_features"}
@@ -70,7 +71,7 @@ def read_warm_start(folder: Path, space: SearchSpace, budget: MemoryBudget) -> W
             continue
         row.metrics[WARM_START_FROM] = str(earlier.folder)
         distributions = {key: of_space[key] for key in params}
-        told.append(_as_told(row, _epochs(trial), params, distributions, num_objectives))
+        told.append(_as_told(row, values_by_epoch(trial), params, distributions, num_objectives))
         over_gib = budget.violation_gib(row.state, row.metrics)
         if over_gib is not None:
             told[-1].set_constraint(CONSTRAINT, over_gib)
@@ -136,8 +137,3 @@ def _as_told(
         user_attrs={**row.metrics, "outcome": row.state},
         intermediate_values=None if is_pareto else epochs,
     )
-
-
-def _epochs(trial: FrozenTrial) -> dict[int, float]:
-    accuracies: dict[str, float] = trial.user_attrs.get("accuracies", {})
-    return trial.intermediate_values or {int(e): v for e, v in accuracies.items()}

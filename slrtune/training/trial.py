@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from slrtune.config.claim import claimed
 from slrtune.config.experiment import Experiment
 from slrtune.data.feature_cache import FeatureFile
 from slrtune.data.loader import ClipLoader, build_loader
@@ -27,6 +28,9 @@ from slrtune.training.peak_memory import free_memory, limit_gpu_memory
 from slrtune.training.profiling import StepProfiler
 from slrtune.training.seeding import deterministic_kernels, seed_everything
 from slrtune.training.stepper import TrainingDivergedError
+
+# Ray ends the workers of a dead driver within seconds, of a lost node within a minute.
+_MAX_WAIT_S = 180.0
 
 __all__ = ["ReportFn", "TrainingDivergedError", "TrialSummary", "train_trial"]
 
@@ -78,7 +82,10 @@ def train_trial(
         torch.OutOfMemoryError: the trial does not fit the GPU.
     """
     try:
-        with deterministic_kernels(is_strict=experiment.training.deterministic):
+        with (
+            _alone_in(folder),
+            deterministic_kernels(is_strict=experiment.training.deterministic),
+        ):
             return _train(experiment, folder, report, plan_memory, use_profiler)
     except BaseException as error:
         # the frames of the failed call hold the model and its gradients
@@ -88,6 +95,16 @@ def train_trial(
         if experiment.training.compile:
             forget_compiled_code()
         free_memory()
+
+
+def _alone_in(folder: Path) -> AbstractContextManager[None]:
+    """Rank 0 waits for a worker that an earlier driver has left behind to die: it would write
+    checkpoints between ours."""
+    if distributed.rank() != 0:
+        return nullcontext()
+    folder.mkdir(parents=True, exist_ok=True)
+    rule = "another process ({owner}) still trains in this folder; wait for it, or end it"
+    return claimed(folder / "trial.lock", f"{folder}: {rule}", _MAX_WAIT_S)
 
 
 def _train(

@@ -10,7 +10,7 @@ from slrtune.cluster.resources import TrialShare
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Parameter, Params, SearchSpace
 from slrtune.sweep.constraints import MemoryBudget
-from slrtune.sweep.runner import SweepPlan, write_plan
+from slrtune.sweep.plan import SweepPlan, write_plan
 from slrtune.sweep.searcher import TruthfulSearch
 from tests.sweep.simulated import Needs, accuracy_of
 

@@ -24,8 +24,9 @@ from slrtune.data.prepare import prepare_data
 from slrtune.memory import MemoryPredictor
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.constraints import MemoryBudget
+from slrtune.sweep.plan import SweepPlan, write_plan
 from slrtune.sweep.results import read_results
-from slrtune.sweep.runner import SweepPlan, run_sweep, write_plan
+from slrtune.sweep.runner import run_sweep
 from slrtune.sweep.study import read_study
 from slrtune.training.construction import OutputSizes
 from tests.sweep.failing_workers import TOO_LARGE, serve_trials_with_oom

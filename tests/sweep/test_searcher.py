@@ -72,10 +72,10 @@ def test_the_search_learns_what_fits_although_the_best_lies_at_the_edge(
     assert sum(trial.user_attrs["outcome"] == "infeasible" for trial in last) <= 3
 
 
-def test_a_random_search_draws_over_the_budget_half_of_the_time(tmp_path: Path) -> None:
+def test_a_random_search_goes_on_drawing_over_the_budget(tmp_path: Path) -> None:
     search = a_search(tmp_path / "s", budget_gib=4.0, sampler="random")
     run_trials(search, 40)
-    assert 0.35 < 1 - 40 / len(search.study.get_trials()) < 0.65
+    assert 0.25 < 1 - 40 / len(search.study.get_trials()) < 0.6  # 13 of 32 are expected
 
 
 @pytest.mark.parametrize("peak_gib", [2.5, 3.5, None])
@@ -124,14 +124,13 @@ def test_a_metric_that_is_no_number_leaves_no_trial_running(
     assert only_trial(search).state == TrialState.FAIL
 
 
-def test_what_an_interrupt_cut_off_is_told_as_failed(tmp_path: Path) -> None:
+def test_what_an_interrupt_cut_off_waits_with_what_it_reached(tmp_path: Path) -> None:
     search = a_search(tmp_path / "s")
     config = search.suggest("a")
     assert isinstance(config, dict)
     search.on_trial_result("a", an_epoch(config["params"], 1))
     assert search.close_open_trials() == 1
-    assert only_trial(search).state == TrialState.FAIL
-    assert only_trial(search).user_attrs["outcome"] == "interrupted"
+    assert only_trial(search).state == TrialState.WAITING
     assert only_trial(search).user_attrs["last_report"]["epoch"] == 1
 
 

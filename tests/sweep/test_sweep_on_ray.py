@@ -144,8 +144,9 @@ def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
     assert code == 130, sweep.output
     assert "interrupted" in sweep.output
     states = {trial.state for trial in study_of(folder).get_trials()}
-    assert TrialState.FAIL in states
+    assert TrialState.WAITING in states
     assert TrialState.RUNNING not in states
+    assert "slrtune sweep --resume runs/s" in sweep.output
 
 
 def test_isolated_trials_run_in_workers_of_their_own_also_two_at_a_time(

@@ -1,0 +1,106 @@
+"""A real sweep whose driver is killed, resumed and extended, against one that nobody disturbed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from slrtune.config.overrides import read_overrides
+from slrtune.config.search_space import SearchSpace
+from slrtune.config.search_space_file import load_search_space
+from slrtune.sweep.folder import trial_folder
+from slrtune.sweep.results import read_results
+from slrtune.sweep.scheduler import make_scheduler
+from slrtune.sweep.searcher import TruthfulSearch
+from slrtune.sweep.study import read_study
+from slrtune.training.trial import train_trial
+from tests.cli_process import SlrtuneProcess, run_slrtune
+
+pytestmark = pytest.mark.ray
+
+_SPACE = """
+parameters:
+  training.learning_rate: {low: 1e-7, high: 1e-2, log: true}
+  training.batch_size: {choices: [4, 8]}
+points:
+  - {training.learning_rate: 3e-4, training.batch_size: 8}
+  - {training.learning_rate: 3e-3, training.batch_size: 8}
+"""
+_SETTINGS = (
+    "training.max_epochs=12", "sweep.asha.grace_epochs=5", "sweep.max_concurrent_trials=1",
+)  # fmt: skip
+
+
+def without_ray(space: SearchSpace, folder: Path) -> None:
+    """The same sweep, undisturbed, in this process: real search, scheduler and training."""
+    folder.mkdir()
+    search = TruthfulSearch(space, space.base.sweep, folder)
+    scheduler: Any = make_scheduler(space.base.sweep, space.base.objective, space.max_epochs)
+    for _ in range(space.base.sweep.max_trials):
+        config = search.suggest("it")
+        trial = SimpleNamespace(config=config, trial_id="it")
+        scheduler.on_trial_add(None, trial)
+        experiment = space.experiment(config["params"])  # type: ignore[index,call-overload]
+        last: dict[str, Any] = {"max_epochs": experiment.training.max_epochs}
+
+        def report(metrics: dict[str, float], trial: Any = trial, last: Any = last) -> bool:
+            last.update(metrics)
+            if scheduler.on_trial_result(None, trial, last) == "STOP":
+                return False
+            search.on_trial_result("it", dict(last))
+            return True
+
+        train_trial(experiment, folder / f"{config['number']}", report)  # type: ignore[index,call-overload]
+        scheduler.on_trial_complete(None, trial, last)
+        search.on_trial_complete("it", last)
+
+
+def told(trial: FrozenTrial) -> tuple[Any, ...]:
+    return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value
+
+
+def test_a_sweep_whose_driver_was_killed_resumes_to_the_leaderboard_of_an_unbroken_one(
+    tmp_path: Path, colors_experiment: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(_SPACE)
+    settings = [text for setting in _SETTINGS for text in ("--set", setting)]
+    files = ["space.yaml", "-e", str(colors_experiment)]
+    sweep = SlrtuneProcess(["sweep", *files, *settings, "-n", "3", "--name", "s"], tmp_path)
+    folder = tmp_path / "runs" / "s"
+    sweep.wait_for((trial_folder(folder, 1) / "checkpoints" / "last.pt").exists)
+    code, refused = run_slrtune(["sweep", "--resume", "s"], tmp_path)
+    assert (code, "runs this sweep right now" in refused) == (2, True), refused
+    sweep.process.kill()
+    sweep.wait()
+    finished, cut_off, *_ = read_study(folder).trials
+    assert (finished.state, cut_off.state) == (TrialState.COMPLETE, TrialState.RUNNING)
+    checkpoint = trial_folder(folder, 0) / "checkpoints" / "last.pt"
+    written_at = checkpoint.stat().st_mtime_ns
+    (tmp_path / "space.yaml").unlink()  # the folder says it all
+
+    resumed = SlrtuneProcess(["sweep", "--resume", "s", "--extend", "1"], tmp_path)
+    assert resumed.wait() == 0, resumed.output
+    assert resumed.left_behind() == sweep.left_behind() == []
+    assert "1 of 4 trials have ended, 1 were cut off" in resumed.output
+    assert checkpoint.stat().st_mtime_ns == written_at  # no finished trial ran again
+    (tmp_path / "space.yaml").write_text(_SPACE)
+    space = load_search_space(
+        tmp_path / "space.yaml",
+        colors_experiment,
+        read_overrides([*_SETTINGS, "sweep.max_trials=4"]),
+    )
+    without_ray(space, tmp_path / "undisturbed")
+    undisturbed = read_study(tmp_path / "undisturbed").trials
+    assert list(map(told, read_study(folder).trials)) == list(map(told, undisturbed))
+    assert len(undisturbed) == 4
+
+    best = read_results(folder).best
+    code, output = run_slrtune(["sweep", "--resume", "s"], tmp_path)
+    assert code == 0
+    assert "is finished: all its 4 trials have ended" in output
+    assert best is not None
+    assert f"Best: trial {best.number}" in output
