@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 from slrtune.sweep.board import SweepBoard, TrialRow
 from slrtune.sweep.outcomes import PREDICTED_NEED, kept, own_figures
+from slrtune.sweep.plan import SweepPlan
 from slrtune.sweep.results import SweepResults
-from slrtune.sweep.runner import SweepPlan
 
 # Raised when a field changes its meaning or goes; new ones may come at any time.
 SCHEMA = 1
