@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import boto3
+import moto
 import pytest
 import yaml
 
 import slrtune.cluster  # noqa: F401  (sets what Ray reads at import)
 
-moto = pytest.importorskip("moto", reason="moto[ec2,iam] is not installed: pip install it to test")
-boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install it to test")
 _ROOT = Path(__file__).parent.parent.parent
 
 

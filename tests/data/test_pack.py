@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from slrtune.config.errors import UserError
@@ -352,11 +353,25 @@ def test_a_pack_says_what_it_is_and_notices_damage(unbroken: Path, tmp_path: Pat
         Pack.find(copy)
 
 
+@pytest.fixture
+def s3_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a server on loopback that speaks S3."""
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "r"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = f"scheme=http&endpoint_override={host}:{port}"
+    filesystem, _ = fs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")
+    filesystem.create_dir("bucket")
+    yield f"s3://bucket/pack?{options}"
+    server.stop()
+
+
 def test_a_pack_in_an_object_store_is_fetched_once_and_checked(
-    twelve: PackPlan, unbroken: Path, tmp_path: Path
+    twelve: PackPlan, unbroken: Path, tmp_path: Path, s3_uri: str
 ) -> None:
-    store = Folder("mock://bucket/pack")
-    store.__dict__["_place"] = (fs._MockFileSystem(), "bucket/pack")  # Arrow's own, in memory
+    store = Folder(s3_uri)
     assert fetch_pack(store, tmp_path, lambda *_: None) is None
     build_pack(twelve, store, Lazy(), lambda *_: None)
     assert store.local is None
