@@ -158,6 +158,7 @@ def check_loggers(names: Sequence[LoggerName]) -> None:
 def _mlflow(folder: Path) -> Any:
     """The server of ``MLFLOW_TRACKING_URI``, else a file beside the sweeps; a sweep is an
     experiment."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would tell of every run
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent / 'mlflow.db'}"

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams import metadata
 
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Parameter, SearchSpace
@@ -153,6 +155,29 @@ def test_every_trial_is_a_row_with_its_outcome_best_figures_and_domains(address:
     assert {"validation/confusions", "validation/clips"} <= set(images)
 
 
+@pytest.mark.parametrize(
+    ("judged_by", "best", "beside"),
+    [
+        ("wer", "best validation WER", "BLEU there"),
+        ("bleu", "best validation BLEU", "WER there"),
+        ("chrf", "best validation chrF", "WER there"),
+    ],
+)
+def test_a_translation_sweep_is_compared_by_its_own_objective(
+    tmp_path: Path, judged_by: str, best: str, beside: str
+) -> None:
+    base = {"model": {"name": "dense_vit"}, "training": {"judged_by": judged_by}}
+    space = SearchSpace("s", Experiment.model_validate(base), _SPACE.parameters[1:3])
+    with TensorBoardWatcher(tmp_path, space):
+        pass
+    [file] = tmp_path.glob("events.*")
+    summaries = (event.summary for event in EventFileLoader(str(file)).Load())
+    [columns] = [value for summary in summaries for value in summary.value]
+    data = metadata.parse_experiment_plugin_data(columns.metadata.plugin_data.content)
+    names = [info.display_name for info in data.metric_infos]
+    assert names[:2] == [best, beside]
+
+
 @pytest.mark.browser
 def test_people_see_the_table_the_curves_and_parallel_coordinates(
     address: str, tmp_path: Path
@@ -167,7 +192,12 @@ def test_people_see_the_table_the_curves_and_parallel_coordinates(
         _wait(lambda: _deep_count(driver, "g.foreground path"), lambda count: count == 4)
         driver.get(address + "#timeseries")
         driver.refresh()
-        _wait(lambda: _deep_text(driver), lambda text: "val_top1" in text)
+        # One card has the curves of all trials that reported: its table names them.
+        reported = ("trial_000", "trial_001", "trial_002", "trial_005")
+        _wait(
+            lambda: _card_text(driver, "best_val_top1"),
+            lambda text: all(name in text for name in reported),
+        )
         assert requests_beyond(driver, address) == []
         assert [error for error in console_errors(driver) if "favicon" not in error] == []
 
@@ -186,6 +216,14 @@ walk(document);
 def _deep_text(driver: Any) -> str:
     script = _WALK + "return found.map(n => n.innerText || '').join('\\n')"
     return str(driver.execute_script(script))
+
+
+def _card_text(driver: Any, tag: str) -> str:
+    script = _WALK + (
+        "return found.filter(n => n.tagName === 'SCALAR-CARD').map(n => n.innerText)"
+        ".filter(text => text.includes(arguments[0])).join()"
+    )
+    return str(driver.execute_script(script, tag))
 
 
 def _deep_count(driver: Any, selector: str) -> int:
