@@ -13,7 +13,7 @@ from slrtune.cli.folders import known_sweeps, run_folder, sweep_folder
 from slrtune.cli.json_events import JsonEvents
 from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.prepare import prepare
-from slrtune.cli.summary import print_sweep, short
+from slrtune.cli.summary import print_sweep
 from slrtune.cluster.autoscaling import wait_for_worker
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
@@ -21,6 +21,7 @@ from slrtune.cluster.worker_groups import check_folder_is_shared
 from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
+from slrtune.report.words import short
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import OpenWatcher
 from slrtune.sweep.experiment_loggers import ExperimentLogger

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from slrtune.cli.console import say, table
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
-from slrtune.report.words import duration, params_text, peak_memory, percent
+from slrtune.report.words import duration, params_text, peak_memory, percent, short
 from slrtune.sweep.board import SweepBoard, TrialRow
 from slrtune.sweep.results import SweepResults
 
@@ -104,11 +103,3 @@ def print_leaderboard(results: SweepResults, top: int) -> None:
 
 def _print(shown: TableOfText) -> None:
     table(shown.title, shown.columns, shown.rows)
-
-
-def short(path: Path) -> str:
-    """Relative to the current folder where that is shorter."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

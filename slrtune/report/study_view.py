@@ -20,6 +20,7 @@ from slrtune.sweep.constraints import CONSTRAINT
 from slrtune.sweep.outcomes import MEMORY
 from slrtune.sweep.results import SweepResults
 from slrtune.sweep.study import read_study
+from slrtune.sweep.trials import values_by_epoch
 
 Direction = Literal["minimize", "maximize"]
 
@@ -44,11 +45,7 @@ class SweepTrials:
 
     def best_so_far(self, row: TrialRow) -> dict[int, float]:
         """Epoch -> the best value of the objective up to it."""
-        trial = self.frozen[row.number]
-        # Where there are two objectives, Optuna has no intermediate values.
-        accuracies: dict[str, float] = trial.user_attrs.get("accuracies", {})
-        by_epoch = trial.intermediate_values or {int(e): v for e, v in accuracies.items()}
-        return dict(sorted(by_epoch.items()))
+        return dict(sorted(values_by_epoch(self.frozen[row.number]).items()))
 
     @property
     def ranked(self) -> list[TrialRow]:

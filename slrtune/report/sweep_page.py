@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ from matplotlib import pyplot
 from plotly.graph_objects import Figure
 
 from slrtune.config.json_file import read_json
-from slrtune.config.paths import absolute
 from slrtune.report.figures import SweepFigure, sweep_figures
 from slrtune.report.study_view import read_trials
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
-from slrtune.report.words import number, params_text, peak_memory
+from slrtune.report.words import number, params_text, peak_memory, short
 from slrtune.sweep.board import TrialRow
-from slrtune.sweep.folder import PLAN_FILE
+from slrtune.sweep.folder import PLAN_FILE, is_running
 from slrtune.sweep.outcomes import PREDICTED_NEED
 from slrtune.sweep.results import SweepResults, best_yaml, read_results
 
@@ -65,7 +65,8 @@ def write_report(folder: Path, out: Path) -> list[Path]:
     config_file = out / "best.yaml"
     config = best_yaml(results, config_file.name)
     page = out / PAGE_FILE
-    page.write_text(_page(results, figures, config, config_file), encoding="utf-8")
+    text = _page(results, figures, config, config_file)
+    page.write_text(text, encoding="utf-8", errors="replace")  # a path may be no text
     written = [page]
     if config is not None:
         config_file.write_text(config, encoding="utf-8")
@@ -108,11 +109,13 @@ def _page(
 
 def _headline(results: SweepResults) -> list[str]:
     """What one wants to know first."""
+    is_going_on = is_running(results.folder)
     best, rows = results.best, results.launched
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
-    lines = [f"{len(rows)} trials: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))]
+    lines = ["the sweep is still running"] if is_going_on else []
+    lines += [f"{len(rows)} trials: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))]
     num_infeasible = len(results.rows) - len(rows)
     if num_infeasible:
         lines.append(f"{num_infeasible} configurations predicted over the budget, not launched")
@@ -138,13 +141,14 @@ def _measured(results: SweepResults) -> list[TableOfText]:
 def _failures(results: SweepResults) -> list[Failure]:
     """Trials without a result, those that were launched first."""
     found = []
+    cut_off = "running, or waits" if is_running(results.folder) else "cut off"
     for row in sorted(results.rows, key=lambda row: (row.state == "infeasible", row.number)):
         if row.state in ("completed", "pruned"):
             continue
         told = str(row.metrics.get("error", ""))
         reason = {
             "infeasible": f"predicted to need {number(row.metrics.get(PREDICTED_NEED))} GiB",
-            "interrupted": "cut off, or still running",
+            "interrupted": cut_off,
             "oom": told or "ran out of memory",
         }.get(row.state, told or "unknown")
         found.append(Failure(row, reason, _error_text(results.trial_folder(row) / "error.txt")))
@@ -162,26 +166,31 @@ def _error_text(file: Path) -> str:
 
 def _commands(results: SweepResults, config_file: Path) -> list[str]:
     """Train the best again; where its data were not pinned, they are rendered or packed again."""
-    commands = [f"slrtune train {shlex.quote(_short(config_file))}"]
+    commands = [f"slrtune train {shlex.quote(short(config_file))}"]
     if results.best is not None and (results.trial_folder(results.best) / "checkpoints").exists():
-        commands.append(f"slrtune evaluate {shlex.quote(_short(results.folder))} --split test")
+        commands.append(f"slrtune evaluate {shlex.quote(short(results.folder))} --split test")
     return commands
 
 
-def _origin(results: SweepResults, plan: dict[str, Any]) -> list[tuple[str, str]]:
-    """With which code and seeds it was made."""
+def _origin(results: SweepResults, plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """With which code and seeds it was made; a resumed sweep has several starts."""
     best = results.best
     training = results.experiment(best).training if best is not None else results.base.training
-    told = {
-        "git commit": plan.get("git_commit"),
-        "Python": plan.get("python"),
-        **plan.get("versions", {}),
-        "search space": plan.get("search_space"),
-        "seed of the training": training.seed,
-        "seed of the sampler": results.base.sweep.seed,
-        "sweep folder": results.folder,
-    }
-    return [(what, str(value)) for what, value in told.items() if value is not None]
+    rows: list[tuple[str, Any]] = []
+    for start in plan.get("starts", []):
+        versions = ", ".join(f"{name} {v}" for name, v in start.get("versions", {}).items())
+        rows += [
+            ("started", start.get("at")),
+            ("git commit", start.get("git_commit")),
+            ("versions", f"Python {start.get('python')}, {versions}"),
+        ]
+    rows += [
+        ("search space", plan.get("search_space")),
+        ("seed of the training", training.seed),
+        ("seed of the sampler", results.base.sweep.seed),
+        ("sweep's folder", results.folder),
+    ]
+    return [(what, str(value)) for what, value in rows if value is not None]
 
 
 def _drawn(figure: SweepFigure) -> str:
@@ -205,10 +214,3 @@ def _png(figure: SweepFigure) -> bytes:
     figure.picture.savefig(picture, format="png", dpi=100, bbox_inches="tight")
     pyplot.close(figure.picture)
     return picture.getvalue()
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(absolute(path).relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

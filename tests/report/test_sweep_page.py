@@ -73,7 +73,7 @@ def test_people_see_every_section_and_no_text_of_the_user_becomes_code(
     assert f"budget {BUDGET_GIB:g} GiB" in texts["front"]
     assert "learning_rate" in texts["importance"] and "backbone" in texts["importance"]
     assert "<b>host</b>-0 #1" in texts["timeline"]  # as text
-    for reason in ("<i>no room</i>", "RuntimeError: shape", "predicted to need", "still running"):
+    for reason in ("<i>no room</i>", "RuntimeError: shape", "predicted to need", "cut off"):
         assert reason in texts["failures"]
     for told in ("slrtune train", "best.yaml", "seed of the sampler", "torch", "batch_size:"):
         assert told in texts["reproduce"]
