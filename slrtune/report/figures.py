@@ -27,7 +27,7 @@ from slrtune.sweep.outcomes import MEMORY
 
 MIN_TRIALS_FOR_IMPORTANCE = 10
 _RUNG_COLOUR, _BUDGET_COLOUR = "#888888", "#7d3c98"
-_FRONT_COLOUR, _DOMINATED_COLOUR = "#c0392b", "#8db0d3"
+_FRONT_COLOUR, _DOMINATED_COLOUR, _OVER_BUDGET_COLOUR = "#c0392b", "#8db0d3", "#cccccc"
 _HEIGHT_PX = 430
 _MAX_LEGEND = 12
 
@@ -106,6 +106,8 @@ def _front(trials: SweepTrials) -> SweepFigure:
     # Optuna colours by number, so that early trials are all but white
     page.update_traces(marker={"size": 9, "color": _DOMINATED_COLOUR, "showscale": False})
     page.data[-1].marker.color = _FRONT_COLOUR
+    if len(page.data) > 2:  # there is a budget, and these are over it
+        page.data[0].marker.color = _OVER_BUDGET_COLOUR
     front = pareto_front(row for row in trials.ranked if row.fits(budget_gib))
     steps = [_memory_and_value(row) or [0.0, 0.0] for row in front]
     peaks, values = [peak for peak, _ in steps], [value for _, value in steps]
@@ -129,7 +131,7 @@ def _front(trials: SweepTrials) -> SweepFigure:
 
 def _importance(trials: SweepTrials) -> SweepFigure:
     key, title = "importance", "Which parameters matter"
-    epoch, values = _compared_at(trials)
+    epoch, values = trials.comparable(MIN_TRIALS_FOR_IMPORTANCE)
     if epoch is None:
         return SweepFigure(
             key, title,
@@ -163,22 +165,6 @@ def _importance(trials: SweepTrials) -> SweepFigure:
     if conditional:
         note += f" Not drawn in every trial, so left out: {', '.join(conditional)}."
     return SweepFigure(key, title, note, page, _finished(axes))
-
-
-def _compared_at(trials: SweepTrials) -> tuple[int | None, dict[int, float]]:
-    """The latest epoch at which enough trials can be compared, and each one's value up to it."""
-    curves = {row.number: trials.best_so_far(row) for row in trials.ranked}
-    curves = {number: curve for number, curve in curves.items() if curve}
-    is_whole = {row.number for row in trials.ranked if row.state == "completed"}
-    for epoch in sorted({max(curve) for curve in curves.values()}, reverse=True):
-        values = {
-            number: curve[max(e for e in curve if e <= epoch)]
-            for number, curve in curves.items()
-            if min(curve) <= epoch and (max(curve) >= epoch or number in is_whole)
-        }
-        if len(values) >= MIN_TRIALS_FOR_IMPORTANCE:
-            return epoch, values
-    return None, {}
 
 
 def _parallel_coordinates(trials: SweepTrials) -> SweepFigure:

@@ -52,6 +52,27 @@ class SweepTrials:
         """Trials with a best value, best first."""
         return [row for row in self.results.rows if is_ranked(row)]
 
+    def comparable(self, num_trials: int) -> tuple[int | None, dict[int, float]]:
+        """The latest epoch at which as many trials can be compared, and their values up to it.
+
+        A trial that ended by itself before it counts with its best; one that was stopped does not.
+
+        Returns:
+            The epoch, None where there are too few, and values by trial.
+        """
+        curves = {row.number: self.best_so_far(row) for row in self.ranked}
+        curves = {number: curve for number, curve in curves.items() if curve}
+        is_whole = {row.number for row in self.ranked if row.state == "completed"}
+        for epoch in sorted({max(curve) for curve in curves.values()}, reverse=True):
+            values = {
+                number: curve[max(e for e in curve if e <= epoch)]
+                for number, curve in curves.items()
+                if min(curve) <= epoch and (max(curve) >= epoch or number in is_whole)
+            }
+            if len(values) >= num_trials:
+                return epoch, values
+        return None, {}
+
     def study(
         self, directions: Sequence[Direction], values: Values, escape: Escape
     ) -> optuna.Study:

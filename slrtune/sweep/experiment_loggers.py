@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from slrtune.sweep.outcomes import own_figures
 
 _logger = logging.getLogger(__name__)
 
-_FAILED = ("oom", "error", "infeasible")
+_FAILED = ("oom", "error", "infeasible", "interrupted")
 # As long as a server that answers slowly gets to take what is left at the end.
 _PATIENCE_S = 120.0
 
@@ -55,9 +55,14 @@ class ExperimentLogger:
     """
 
     def __init__(self, name: LoggerName, folder: Path) -> None:
-        check_loggers([name])
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"sweep.loggers: {name} must be installed, but is not; "
+                f"pip install {name}, or leave it out"
+            )
         self._name, self._folder = name, folder
         self._last_epoch: dict[int, int] = {}
+        self._open: dict[int, TrialRow] = {}
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         try:
             self._callback = (_mlflow if name == "mlflow" else _wandb)(folder)
@@ -71,7 +76,9 @@ class ExperimentLogger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for what is on its way."""
+        """Trials that are still open were interrupted; wait for what is on its way."""
+        for row in list(self._open.values()):
+            self.on_end(replace(row, state="interrupted"))
         last = self._worker.submit(self._guarded, lambda: self._callback.on_experiment_end([]))
         try:
             last.result(_PATIENCE_S)
@@ -83,6 +90,7 @@ class ExperimentLogger:
         """A run of its own, with the trial's parameters."""
         trial = self._trial(row)
         self._last_epoch[row.number] = row.epoch
+        self._open[row.number] = row
         self._do(lambda: self._callback.log_trial_start(trial))
 
     def on_epoch(self, row: TrialRow) -> None:
@@ -97,6 +105,7 @@ class ExperimentLogger:
 
     def on_end(self, row: TrialRow) -> None:
         """How it ended, as a parameter of the run: these services know success and failure only."""
+        self._open.pop(row.number, None)
         trial, told = self._trial(row), _told(row)
         failed = row.state in _FAILED
 
@@ -139,20 +148,6 @@ class ExperimentLogger:
         sweep = self._folder.name
         params = {key: _plain(value) for key, value in row.params.items()}
         return _Trial(f"{sweep}-{name}", name, sweep, str(self._folder), params)
-
-
-def check_loggers(names: Sequence[LoggerName]) -> None:
-    """Refuse loggers whose package is not installed, before any work.
-
-    Raises:
-        UserError: names the package.
-    """
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise UserError(
-                f"sweep.loggers: {name} must be installed, but is not; "
-                f"pip install {name}, or leave it out"
-            )
 
 
 def _mlflow(folder: Path) -> Any:

@@ -40,6 +40,7 @@ def test_mlflow_keeps_params_epochs_and_outcome_and_its_failure_is_none_of_the_s
             logger.on_end(ended)
         needs = {"predicted_need_gib": 40.0}
         logger.on_infeasible(replace(_row(3), state="infeasible", metrics=needs))
+        logger.on_start(_row(4))  # cut off by Ctrl-C
         logger.on_epoch(_row(99, 1))  # of a trial that MLflow was never told of
 
     from mlflow.tracking import MlflowClient
@@ -47,13 +48,14 @@ def test_mlflow_keeps_params_epochs_and_outcome_and_its_failure_is_none_of_the_s
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("s")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
-    assert sorted(runs) == [f"trial_00{number}" for number in range(4)]
+    assert sorted(runs) == [f"trial_00{number}" for number in range(5)]
     outcomes = {name: (run.data.params["outcome"], run.info.status) for name, run in runs.items()}
     assert outcomes == {
         "trial_000": ("completed", "FINISHED"),
         "trial_001": ("pruned", "FINISHED"),
         "trial_002": ("oom", "FAILED"),
         "trial_003": ("infeasible", "FAILED"),
+        "trial_004": ("interrupted", "FAILED"),
     }
     oom = runs["trial_002"]
     assert oom.data.params["error"] == "no room"
