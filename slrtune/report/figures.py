@@ -175,7 +175,6 @@ def _parallel_coordinates(trials: SweepTrials) -> SweepFigure:
     page, axes = _drawn(
         trials, [_direction(trials)], _best_value, "plot_parallel_coordinate", target_name=label,
     )  # fmt: skip
-    page.update_layout(margin_r=40)
     axes.set_title("")
     picture = _finished(axes)
     picture.set_size_inches(2.0 * len(axes.get_xticks()), 5)
@@ -217,7 +216,11 @@ def without_tex(text: str) -> str:
 
 def _styled(page: go.Figure) -> go.Figure:
     return page.update_layout(
-        template="plotly_white", title=None, height=_HEIGHT_PX, margin={"t": 40, "r": 20, "b": 50}
+        template="plotly_white",
+        title=None,
+        height=_HEIGHT_PX,
+        margin={"t": 40, "r": 50, "b": 50},
+        modebar_orientation="v",  # a row of buttons would lie over legends
     )
 
 
