@@ -34,11 +34,19 @@ class PartialEpoch:
         losses: mean loss of each step.
         train_s: seconds they took.
         wait_s: seconds of these spent waiting for clips.
+        counts: what the task counted up to the last checkpoint, over all ranks.
     """
 
     losses: list[float] = field(default_factory=list)
     train_s: float = 0.0
     wait_s: float = 0.0
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def count(self, more: dict[str, float]) -> dict[str, float]:
+        """Add ``more`` to what was counted; the sums."""
+        for name, value in more.items():
+            self.counts[name] = self.counts.get(name, 0.0) + value
+        return self.counts
 
 
 def micro_batch_size(config: TrainingConfig) -> int:

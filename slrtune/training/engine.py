@@ -130,7 +130,7 @@ class Trainer:
             "clips_per_s": len(done.losses) * self.config.batch_size / done.train_s,
             "train_s": done.train_s,
             "data_wait_share": done.wait_s / done.train_s,
-            **self.task.figures(),
+            **done.count(self.task.counts()),
         }
 
     def train_steps(self) -> None:
@@ -144,6 +144,7 @@ class Trainer:
             done.wait_s = before.wait_s + batches.wait_s
             if self._saves_in_mid_epoch(len(done.losses)):
                 self.begin_part()
+                done.count(self.task.counts())
                 self.save_checkpoint(is_whole_epoch=False)
 
     def begin_epoch(self) -> int:

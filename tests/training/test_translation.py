@@ -28,7 +28,7 @@ from slrtune.training.tasks import Translation, Writing
 from slrtune.training.tasks.translation import ctc_steps
 from slrtune.training.trial import train_trial
 from tests.spelled_colors import experiment
-from tests.training.test_resume import assert_same_bits, untimed
+from tests.training.test_resume import LostError, assert_same_bits, lose_after, untimed
 from tests.training.toys import Reports
 
 VOCAB_SIZE, CPU = 9, torch.device("cpu")
@@ -109,8 +109,8 @@ def test_texts_that_ctc_cannot_spell_are_counted_and_the_decoder_still_learns_th
     assert loss_of(task, [2], num_tokens=4) == pytest.approx(loss_of(alone, [2], num_tokens=4))
     assert loss_of(task, [2], num_tokens=5) > loss_of(alone, [2], num_tokens=5) + 0.1
     loss_of(task, [0, 2, 1], num_tokens=2)
-    assert task.figures() == {"num_ctc_lost": 3.0}  # once clip 2 at four tokens, then 0 and 2
-    assert task.figures() == {"num_ctc_lost": 0.0}
+    assert task.counts() == {"num_ctc_lost": 3.0}  # once clip 2 at four tokens, then 0 and 2
+    assert task.counts() == {"num_ctc_lost": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -171,18 +171,25 @@ def test_a_translator_reads_sentences_that_training_never_showed(spelled_run: Pa
         assert list(shown["meant"]) == list(shown["said"])
 
 
-def test_a_resumed_translator_equals_an_unbroken_one_bit_by_bit(
-    spelled_root: Path, shared_cache: Path, tmp_path: Path
+def test_a_translator_lost_in_mid_epoch_goes_on_bit_by_bit(
+    spelled_root: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = experiment(
-        spelled_root, shared_cache, max_epochs=3, micro_batch_size=4, freeze_epochs=1,
-        encoder_learning_rate=1e-3,
-    )  # fmt: skip
+    recipe = {"max_epochs": 2, "freeze_epochs": 1, "checkpoint_every_steps": 20}
+    settings = experiment(spelled_root, shared_cache, **recipe)
+    # too few for CTC to spell any of the sentences
+    few = settings.model.dense_vit.model_copy(update={"num_queries": 6})
+    model = settings.model.model_copy(update={"dense_vit": few})
+    settings = settings.model_copy(update={"model": model})
     unbroken, resumed = Reports(), Reports()
     train_trial(settings, tmp_path / "unbroken", unbroken)
-    train_trial(settings, tmp_path / "resumed", Reports(stop_epoch=1))
+    with monkeypatch.context() as patched:
+        fate, inputs = lose_after(32 + 2 + 25), Translation.inputs  # steps, validation, steps
+        patched.setattr(Translation, "inputs", lambda *given: (fate(), inputs(*given))[1])
+        with pytest.raises(LostError):
+            train_trial(settings, tmp_path / "resumed", Reports())
     train_trial(settings, tmp_path / "resumed", resumed)
     assert untimed(resumed) == untimed(unbroken)
+    assert unbroken[-1]["num_ctc_lost"] == 128
     last = [
         read_checkpoint(tmp_path / name / "checkpoints" / "last.pt")["model"]
         for name in ("unbroken", "resumed")

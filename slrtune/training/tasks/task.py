@@ -75,8 +75,9 @@ class Task(ABC):
     def judge(self, device: torch.device) -> Judge:
         """For one pass over the validation split."""
 
-    def figures(self) -> dict[str, float]:
-        """What the task counted in the epoch that just trained, to be reported with it."""
+    def counts(self) -> dict[str, float]:
+        """What the task counted since it was last asked, over all ranks; reported with the epoch,
+        whose parts are added up."""
         return {}
 
     def exhibit(self) -> None:  # noqa: B027 - most tasks have nothing to show

@@ -133,8 +133,8 @@ class Translation(Task):
         assert self._writing is not None  # whoever validates has given it
         return _TextJudge(self, self._writing, device)
 
-    def figures(self) -> dict[str, float]:
-        """Clips without a CTC loss in the epoch, over all ranks."""
+    def counts(self) -> dict[str, float]:
+        """Clips without a CTC loss."""
         lost = torch.tensor(float(self._num_lost), device=self._device)
         self._num_lost = 0
         return {"num_ctc_lost": float(distributed.sum_over_ranks(lost))}
