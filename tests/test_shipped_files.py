@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from slrtune.config.errors import UserError
+
 _ROOT = Path(__file__).parent.parent
 
 
@@ -39,3 +41,26 @@ def test_the_readme_s_search_space_has_no_mistakes(tmp_path: Path) -> None:
     overrides = read_overrides([f"data.root={tmp_path}"])
     space = load_search_space(path, _ROOT / "experiments" / "class_folders.yaml", overrides)
     assert len(space.parameters) == 5
+
+
+@pytest.mark.parametrize(
+    "path", sorted((_ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_an_experiment_lacks_nothing_but_its_data(path: Path) -> None:
+    from slrtune.config.validate import load_experiment
+
+    try:
+        load_experiment(path)
+    except UserError as error:
+        mistakes = str(error).splitlines()
+        assert [line for line in mistakes if "must exist, but there is no" not in line] == []
+
+
+def test_every_search_space_has_no_mistakes_where_its_data_are(tmp_path: Path) -> None:
+    from slrtune.config.overrides import read_overrides
+    from slrtune.config.search_space_file import load_search_space
+
+    there = read_overrides([f"data.root={tmp_path}", f"data.annotations={tmp_path}"])
+    for path in sorted((_ROOT / "search_spaces").glob("*.yaml")):
+        is_embedded = path.stem.startswith("fingerspelling")
+        load_search_space(path, overrides=None if is_embedded else there)
