@@ -67,6 +67,11 @@ class TrainingConfig(Settings):
     them on the disk (see data.cache_size_gib) and train on them, several times faster. Frames are
     still sampled at random over time, but pixels are not augmented: all of data.augmentation is
     without effect."""
+    contrastive_epochs: int = Field(default=0, ge=0)
+    """Translation: in the first x epochs no text is learnt, but to tell the clips of a micro-batch
+    apart: two views of a clip, which differ in place, speed, brightness and colours, must be more
+    alike than those of others (SimCLR, Chen et al. 2020). A view more of each clip takes twice the
+    memory and time in all epochs of such a trial's pretraining."""
     max_grad_norm: float | None = Field(default=1.0, gt=0.0)
     """Gradients are scaled down to this global norm; null = never."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"

@@ -54,4 +54,36 @@ def _texts_are_not_mixed(experiment: Experiment) -> Iterator[BrokenRule]:
             )
 
 
-TRANSLATION_RULES = (_something_is_learnt, _what_writes_has_learnt, _texts_are_not_mixed)
+def _pretraining_ends_and_has_others(experiment: Experiment) -> Iterator[BrokenRule]:
+    training, workers = experiment.training, experiment.resources.workers_per_trial
+    if not training.contrastive_epochs:
+        return
+    if experiment.model.task != "translation":
+        yield BrokenRule(
+            "training.contrastive_epochs",
+            ("model.name",),
+            f"must be 0 for model {experiment.model.name}, which does not translate; set it to 0",
+        )
+    if training.contrastive_epochs >= training.max_epochs:
+        yield BrokenRule(
+            "training.contrastive_epochs",
+            ("training.max_epochs",),
+            f"must be < training.max_epochs, but {training.contrastive_epochs} >= "
+            f"{training.max_epochs}; lower it, or no text is learnt",
+        )
+    size = training.micro_batch_size
+    if (training.batch_size // workers if size is None else size) == 1:
+        yield BrokenRule(
+            "training.contrastive_epochs",
+            ("training.micro_batch_size", "training.batch_size"),
+            "must be 0 with micro-batches of one clip, which has no other to be told from; raise "
+            "training.micro_batch_size",
+        )
+
+
+TRANSLATION_RULES = (
+    _something_is_learnt,
+    _what_writes_has_learnt,
+    _texts_are_not_mixed,
+    _pretraining_ends_and_has_others,
+)

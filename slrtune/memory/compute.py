@@ -31,7 +31,9 @@ def training_tflops_per_clip(experiment: Experiment, sizes: OutputSizes) -> floa
         ids = torch.arange(_COUNTED_CLIPS, device="cpu")
         clips = ClipBatch(frames, ids, ids)
         with FlopCounterMode(display=False) as counter:
-            outputs = model(*task.inputs(frames, task.targets(clips, 0)))
-            learns = [leaf for leaf in tree_leaves(outputs) if leaf is not None]
-            sum(leaf.sum() for leaf in learns if leaf.requires_grad).backward()
+            outputs = model(
+                *task.inputs(frames, task.targets(clips, experiment.training.max_epochs - 1))
+            )
+            results = [leaf for leaf in tree_leaves(outputs) if leaf is not None]
+            sum(result.sum() for result in results if result.requires_grad).backward()
     return float(counter.get_total_flops()) / _COUNTED_CLIPS / 1e12

@@ -70,7 +70,11 @@ def probe(
         with torch.inference_mode(), memory.measuring(), precision.autocast(is_inference=True):
             clip = next(iter(_RandomClips(experiment, 1, 1, sizes.num_glosses))).to(device)
             started_s = time.perf_counter()
-            outputs = model(*task.inputs(normalize_frames(clip.frames), task.targets(clip, 0)))
+            outputs = model(
+                *task.inputs(
+                    normalize_frames(clip.frames), task.targets(clip, config.max_epochs - 1)
+                )
+            )
             tree_leaves(outputs)[0].cpu()  # waits for the GPU
             inference_s = time.perf_counter() - started_s
         return Probe(peak_gib, memory.peak_gib, step_s, inference_s)

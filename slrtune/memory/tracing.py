@@ -56,6 +56,7 @@ class FakeTrial:
         self._data, self._device, self._num_workers = experiment.data, device, num_workers
         self.tracker = TimelineTracker(workspace_bytes if device.is_cuda else None)
         config = _traced_config(experiment.training, device)
+        self._last_epoch = config.max_epochs - 1
         self._task = task_without_data(experiment.model_copy(update={"training": config}), sizes)
         self._semantics = CudaSemantics(device) if device.is_cuda else FiniteValues()
         with torch.device("meta"), FiniteValues():
@@ -102,7 +103,10 @@ class FakeTrial:
             try:
                 with tracker, self._trainer.precision.autocast(is_inference=True):
                     tracker.track((*self._model.parameters(), *self._model.buffers()))
-                    frames, targets = normalize_frames(clips.frames), self._task.targets(clips, 0)
+                    frames, targets = (
+                        normalize_frames(clips.frames),
+                        self._task.targets(clips, self._last_epoch),
+                    )
                     self._model(*self._task.inputs(frames, targets))
             finally:
                 self._model.train()

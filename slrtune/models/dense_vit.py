@@ -34,6 +34,9 @@ from slrtune.models.transformer import (
 )
 from slrtune.models.translation import DecoderState, TranslationModel, TranslatorOutput, VideoMemory
 
+EMBEDDING_DIM = 128
+"""E, as SimCLR's projection (Chen et al. 2020)."""
+
 
 class AttentionPooling(nn.Module):
     """Learned queries gather the frames into as many tokens.
@@ -87,6 +90,7 @@ class DenseViT(TranslationModel):
         num_frames: frames T of a training clip; clips may have any number.
         image_size: H and W in pixels.
         num_glosses: G; 0 = no CTC over glosses.
+        has_embedding: the output holds a vector of each clip, for contrastive pretraining.
         size, embed_dim, depth, num_heads, patch_size: see :class:`DenseViTConfig`.
         pretrained, frame_chunk_size, attention_chunk_size, activation_checkpointing,
             freeze_batch_norm, drop_path: see :func:`frame_encoder`.
@@ -114,6 +118,7 @@ class DenseViT(TranslationModel):
         num_frames: int,
         image_size: int,
         num_glosses: int = 0,
+        has_embedding: bool = False,
         size: DenseViTSize = "large",
         embed_dim: int | None = None,
         depth: int | None = None,
@@ -188,7 +193,10 @@ class DenseViT(TranslationModel):
             width,
             dropout=dropout,
         )
-        for module in (self.projection, self.ctc_head, self.gloss_ctc_head):
+        self.embedding_head = nn.Linear(width, EMBEDDING_DIM) if has_embedding else None
+        for module in (
+            self.projection, self.ctc_head, self.gloss_ctc_head, self.embedding_head,
+        ):  # fmt: skip
             if module is not None:
                 module.apply(xavier_weights)
 
@@ -207,7 +215,10 @@ class DenseViT(TranslationModel):
     ) -> TranslatorOutput:
         memory = self.encode(frames, frame_mask)
         token_logits = self.decoder(tokens, memory.tokens, memory.mask)
-        return TranslatorOutput(memory, token_logits, {})
+        if self.embedding_head is None:
+            return TranslatorOutput(memory, token_logits, {})
+        whole = self.embedding_head(mean_of_valid_frames(memory.tokens, memory.mask))
+        return TranslatorOutput(memory, token_logits, {"embedding": F.normalize(whole, dim=1)})
 
     def encode(self, frames: Tensor, frame_mask: Tensor | None = None) -> VideoMemory:
         return self.encode_features(self.backbone.of_clips(frames, frame_mask), frame_mask)

@@ -68,7 +68,8 @@ class DecoderState(Protocol):
 class TranslationModel(VideoModel):
     """Video to text: an encoder of clips and a decoder that writes token after token.
 
-    Built with ``vocab_size`` V and ``num_glosses`` G (0 = none) in place of ``num_classes``.
+    Built with ``vocab_size`` V and ``num_glosses`` G (0 = none) in place of ``num_classes``, and
+    ``has_embedding``: whether outputs hold the embedding of each clip.
     Padding, in frames and behind the text, may hold any value or id: it changes nothing that is
     real.
     """

@@ -40,6 +40,7 @@ def build_model(
         settings["pretrained"] = False
     if experiment.model.task == "translation":
         settings |= {"vocab_size": sizes.vocab_size, "num_glosses": sizes.num_glosses}
+        settings["has_embedding"] = experiment.training.contrastive_epochs > 0
     else:
         settings["num_classes"] = sizes.num_glosses
     return create_model(

@@ -21,9 +21,12 @@ from slrtune.models.translation import TranslatorOutput, VideoMemory
 from slrtune.text.decoding import Hypothesis
 from slrtune.text.tokenizer import TextTokenizer
 from slrtune.training.checkpoint import read_checkpoint
+from slrtune.training.construction import build_model
+from slrtune.training.contrastive import second_view
 from slrtune.training.corpus import Corpus
 from slrtune.training.exhibit import EXHIBIT_FILE
 from slrtune.training.lesson import sizes_of
+from slrtune.training.normalization import normalize_frames
 from slrtune.training.tasks import Translation, Writing
 from slrtune.training.tasks.translation import ctc_steps
 from slrtune.training.trial import train_trial
@@ -208,3 +211,30 @@ def test_the_memory_of_a_translator_is_predicted_as_it_is_measured(
     assert predicted.inference_peak_gib == pytest.approx(measured.inference_peak_gib, rel=0.02)
     on_gpu = predict(settings, "H100", sizes=sizes)
     assert on_gpu.parts["parameters"] == predicted.parts["parameters"]
+
+
+def test_an_encoder_that_is_pretrained_without_texts_tells_clips_apart(
+    spelled_root: Path, shared_cache: Path, tmp_path: Path, prepared: PreparedData
+) -> None:
+    recipe = {"contrastive_epochs": 4, "max_epochs": 6, "batch_size": 16}
+    settings = experiment(spelled_root, shared_cache, **recipe)
+    reports = Reports()
+    train_trial(settings, tmp_path, reports)
+    losses = [metrics["train_loss"] for metrics in reports]
+    assert losses[3] < 0.5 * np.log(2 * 16 - 1)  # chance: any of the other views
+    assert losses[5] < losses[4] > losses[3]  # then it learns texts
+    weights = read_checkpoint(tmp_path / "checkpoints" / "last.pt")["model"]
+    model = build_model(settings, sizes_of(settings, prepared)).eval()
+    model.load_state_dict(weights)
+    clips = prepared.dataset("val", is_training=False, seed=0)
+    frames = normalize_frames(torch.stack([clips[i].frames for i in range(8)]))
+    torch.manual_seed(0)
+    both = torch.cat([frames, second_view(frames)])
+    with torch.no_grad():
+        seen = model(both, None, torch.ones(16, 1, dtype=torch.int64)).extras["embedding"]
+    nearest = (seen[:8] @ seen[8:].T).argmax(dim=1)
+    assert (nearest == torch.arange(8)).sum() >= 6
+    measured = probe(settings, CPU, sizes=sizes_of(settings, prepared))
+    predicted = predict(settings, "cpu", sizes=sizes_of(settings, prepared))
+    assert predicted.train_peak_gib == pytest.approx(measured.peak_gib, rel=0.02)
+    assert predicted.inference_peak_gib == pytest.approx(measured.inference_peak_gib, rel=0.02)

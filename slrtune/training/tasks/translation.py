@@ -24,6 +24,7 @@ from slrtune.text.ids import BOS, EOS, PAD
 from slrtune.text.metrics import text_metrics
 from slrtune.text.tokenizer import TextTokenizer
 from slrtune.training import distributed
+from slrtune.training.contrastive import contrastive_losses, second_view
 from slrtune.training.exhibit import ClipExhibit
 from slrtune.training.tasks.task import Judge, Task
 
@@ -53,10 +54,12 @@ class TextTargets(NamedTuple):
     Attributes:
         texts: without begin and end.
         glosses: empty where a clip has none.
+        is_contrastive: whether clips are only to be told apart, by two views of each.
     """
 
     texts: list[list[int]]
     glosses: list[list[int]]
+    is_contrastive: bool = False
 
     @property
     def decoder_input(self) -> Tensor:
@@ -101,19 +104,32 @@ class Translation(Task):
         self._num_lost = 0
 
     def targets(self, batch: ClipBatch, epoch: int) -> TextTargets:
-        """What the clips say; the same in every epoch."""
+        """What the clips say, and whether they are learnt to be told apart first."""
+        is_contrastive = epoch < self._config.contrastive_epochs
+        return self.said(batch)._replace(is_contrastive=is_contrastive)
+
+    def said(self, batch: ClipBatch) -> TextTargets:
+        """What the clips say."""
         clip_ids = batch.clip_ids.tolist()
         texts = [self._texts[clip_id] for clip_id in clip_ids]
-        return TextTargets(texts, [self._glosses[clip_id] for clip_id in clip_ids])
+        glosses = [self._glosses[clip_id] for clip_id in clip_ids]
+        return TextTargets(texts, glosses)
 
     def inputs(self, frames: Tensor, targets: TextTargets) -> tuple[Tensor | None, ...]:
         """Frames, no mask (all clips have as many), and what the decoder reads."""
-        return frames, None, targets.decoder_input.to(frames.device, non_blocking=True)
+        tokens = targets.decoder_input.to(frames.device, non_blocking=True)
+        if targets.is_contrastive:
+            return torch.cat([frames, second_view(frames)]), None, torch.cat([tokens, tokens])
+        return frames, None, tokens
 
     def loss_sum(self, outputs: TranslatorOutput, batch: ClipBatch, targets: TextTargets) -> Tensor:
         """Of outputs in whatever precision; counts the clips that CTC cannot spell."""
+        if targets.is_contrastive:
+            loss = contrastive_losses(outputs.extras["embedding"]).sum()
+            return loss + _nothing(outputs)
         self._num_lost += num_lost(outputs, targets)
-        return self._loss_sum(outputs, targets, self._config.label_smoothing)
+        loss = self._loss_sum(outputs, targets, self._config.label_smoothing)
+        return loss + _nothing(outputs) if outputs.extras else loss
 
     def _loss_sum(
         self, outputs: TranslatorOutput, targets: TextTargets, smoothing: float
@@ -156,7 +172,7 @@ class _TextJudge(Judge):
     def look(
         self, network: nn.Module, frames: Tensor, batch: ClipBatch
     ) -> tuple[TranslatorOutput, TextTargets, list[Hypothesis]]:
-        targets = self._task.targets(batch, epoch=0)
+        targets = self._task.said(batch)
         outputs = network(*self._task.inputs(frames, targets))
         decoder: Any = network
         return outputs, targets, decode(decoder, outputs.memory, self._writing.decoding)
@@ -197,6 +213,14 @@ class _TextJudge(Judge):
 
 
 _REPORTED = {"rouge_l": "rouge"}
+
+
+def _nothing(outputs: TranslatorOutput) -> Tensor:
+    """0, with a gradient of 0 for what the loss leaves out: ranks wait for all gradients."""
+    parts = [outputs.token_logits, outputs.memory.ctc_logits, *outputs.extras.values()]
+    if outputs.memory.gloss_ctc_logits is not None:
+        parts.append(outputs.memory.gloss_ctc_logits)
+    return torch.stack([0.0 * part.float().sum() for part in parts]).sum()
 
 
 def writing_losses(logits: Tensor, targets: TextTargets, smoothing: float) -> Tensor:
