@@ -56,13 +56,3 @@ def test_an_experiment_lacks_nothing_but_its_data(name: str) -> None:
     except UserError as error:
         mistakes = str(error).splitlines()
         assert [line for line in mistakes if not any(what in line for what in _LACKING)] == []
-
-
-def test_every_search_space_has_no_mistakes_where_its_data_are(tmp_path: Path) -> None:
-    from slrtune.config.overrides import read_overrides
-    from slrtune.config.search_space_file import load_search_space
-
-    there = read_overrides([f"data.root={tmp_path}", f"data.annotations={tmp_path}"])
-    for path in sorted((_ROOT / "search_spaces").glob("*.yaml")):
-        is_embedded = path.stem.startswith("fingerspelling")
-        load_search_space(path, overrides=None if is_embedded else there)
