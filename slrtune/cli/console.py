@@ -42,6 +42,12 @@ def say(text: str = "", style: str | None = None) -> None:
     out.print(escape(text), style=style, soft_wrap=True)
 
 
+def clear() -> None:
+    """A screen for what is shown again and again; a log keeps what was shown before."""
+    if out.is_terminal:
+        out.clear()
+
+
 def say_error(text: str) -> None:
     """A message about bad input."""
     _err.print(Text(text, style="red"), soft_wrap=True)

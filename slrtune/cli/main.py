@@ -11,6 +11,7 @@ from slrtune.cli import (
     compare,
     data,
     evaluate,
+    life,
     pack,
     plan,
     results,
@@ -33,6 +34,9 @@ app.command("sweep")(sweep.sweep)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("translate")(translate.translate)
+app.command("list")(life.list_sweeps)
+app.command("status")(life.status)
+app.command("stop")(life.stop)
 app.command("results")(results.results)
 app.command("tensorboard")(compare.tensorboard)
 app.command("report")(compare.report)

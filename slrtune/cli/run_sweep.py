@@ -29,6 +29,7 @@ from slrtune.sweep.folder import PLAN_FILE, STUDY_FILE, alone_in_sweep
 from slrtune.sweep.plan import RecordedPlan, SweepPlan, read_plan, write_plan
 from slrtune.sweep.results import read_results, write_best
 from slrtune.sweep.runner import run_sweep
+from slrtune.sweep.stop import stopping_when_asked
 from slrtune.sweep.study import mend_journal
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
 from slrtune.sweep.warm_start import read_warm_start
@@ -145,7 +146,8 @@ def _run(
             _say_how(plan)
             board = _board(plan)
             shown = JsonEvents(plan) if as_json else LiveSweep(board)
-            is_whole = _run_on_ray(plan, board, [shown, *loggers])
+            with stopping_when_asked(folder):
+                is_whole = _run_on_ray(plan, board, [shown, *loggers])
             # Before Ray is left: whatever happens there, the user has the results.
             results = read_results(folder)
             write_best(results)

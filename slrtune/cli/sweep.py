@@ -148,12 +148,12 @@ def _resume(context: typer.Context, sweep: str) -> None:
     options, address = context.params, context.params["address"]
     given = [name for name in _ONLY_FOR_NEW if options[name] not in (None, False, [], ())]
     values = read_overrides(list(options["overrides"] or [])).values
-    given += [f"set {key}" for key in values if key != "runs_dir"]
-    if given:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    names = [f"--{name.replace('_', '-')}" for name in given]
+    names += [f"--set {key}" for key in values if key != "runs_dir"]
+    if names:
         raise UserError(
-            f"--resume: goes on with the settings that {sweep} was started with, so {names} must "
-            "be left out; --extend adds trials"
+            f"--resume: goes on with the settings that {sweep} was started with, so "
+            f"{', '.join(names)} must be left out; --extend adds trials"
         )
     if address is not None and is_by_http(address):
         submit_resume(context, address, sweep)

@@ -78,6 +78,9 @@ class SweepConfig(Settings):
     max_trials_per_group: int | None = Field(default=None, ge=1)
     """Replace a warm worker group by a fresh one after this many trials; null = only when it grew,
     or after a CUDA error."""
+    keep_checkpoints: int | None = Field(default=5, ge=1)
+    """Ended trials whose best checkpoint is kept, the best of the sweep first (with the objective
+    pareto also those on the front); null = every trial's. One that can go on keeps its last."""
     max_failures_per_trial: int = Field(default=2, ge=0)
     """How often a trial whose worker died is continued from its last checkpoint."""
 

@@ -21,8 +21,9 @@ def alone_in_sweep(folder: Path) -> AbstractContextManager[None]:
     Raises:
         UserError: another one does.
     """
-    rule = "{owner} runs this sweep right now; wait until it has ended"
-    return claimed(folder / LOCK_FILE, f"{folder}: {rule}")
+    rule = "{owner} runs this sweep right now; follow it with `slrtune status"
+    stop = f"end it with `slrtune stop {folder.name}`"
+    return claimed(folder / LOCK_FILE, f"{folder}: {rule} {folder.name}`, {stop}")
 
 
 def is_running(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,11 @@ def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
     best_checkpoint = results.folder / "best.pt"
     # Written beside and renamed: a reader never sees half a file.
     partial = best_checkpoint.with_suffix(".partial")
-    shutil.copyfile(source, partial)
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)  # takes no room of its own
+    except OSError:
+        shutil.copyfile(source, partial)
     partial.replace(best_checkpoint)
     return best_file, best_checkpoint
 

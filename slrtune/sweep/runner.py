@@ -13,11 +13,13 @@ from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.errors import UserError
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import SweepCallback, SweepWatcher
+from slrtune.sweep.checkpoints import CheckpointKeeper
 from slrtune.sweep.folder import TRIAL_FOLDER
 from slrtune.sweep.plain import plain_trial
 from slrtune.sweep.plan import SweepPlan
 from slrtune.sweep.scheduler import make_scheduler
 from slrtune.sweep.searcher import TruthfulSearch
+from slrtune.sweep.status import ENDED_BY_ITSELF
 from slrtune.sweep.trainable import WarmTrial
 
 # Of Tune and Train themselves, while they run; a resumed sweep needs nothing of them.
@@ -36,7 +38,11 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
     Raises:
         UserError: nothing that was drawn fits the memory budget.
     """
-    callback = SweepCallback(board, watchers)
+    sweep = plan.sweep
+    keeper = CheckpointKeeper(
+        plan.folder, board, sweep.keep_checkpoints, sweep.objective == "pareto"
+    )
+    callback = SweepCallback(board, (*watchers, keeper))
     searcher = TruthfulSearch(
         plan.space,
         plan.sweep,
@@ -47,6 +53,9 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
         warm_trials=plan.warm_start.trials if plan.warm_start is not None else (),
     )
     board.take_up(trial.row for trial in searcher.earlier)
+    keeper.tidy()  # what a driver that was killed could not
+    if searcher.study.user_attrs.get(ENDED_BY_ITSELF):
+        searcher.study.set_user_attr(ENDED_BY_ITSELF, False)
     for name in _RAY_FOLDERS:
         shutil.rmtree(plan.folder / name, ignore_errors=True)
     try:
@@ -56,6 +65,8 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
         num_cut_off = searcher.close_open_trials()
         board.is_exhausted = searcher.is_exhausted
         board.is_out_of_hours = searcher.is_out_of_hours
+        ended_by_itself = board.is_exhausted or board.is_out_of_hours
+        searcher.study.set_user_attr(ENDED_BY_ITSELF, ended_by_itself)
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))
     has_ended = not board.num_left or board.is_exhausted or board.is_out_of_hours

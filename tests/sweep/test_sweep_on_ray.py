@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import optuna
@@ -45,7 +44,11 @@ def test_a_sweep_ends_with_a_true_study_a_best_trial_and_no_process(
 ) -> None:
     space = write_space(tmp_path)
     sweep = SlrtuneProcess(
-        ["sweep", space, "-e", str(colors_experiment), "-n", "6", "--name", "s"], tmp_path
+        [
+            *["sweep", space, "-e", str(colors_experiment), "-n", "6", "--name", "s"],
+            *["--set", "sweep.keep_checkpoints=2"],
+        ],
+        tmp_path,
     )
     assert sweep.wait() == 0, sweep.output
     assert sweep.left_behind() == []
@@ -60,7 +63,9 @@ def test_a_sweep_ends_with_a_true_study_a_best_trial_and_no_process(
         assert (trial.state == TrialState.COMPLETE) == (epochs == 4)
         assert trial.value == trial.user_attrs["best_val_top1"]
         assert trial.user_attrs["peak_memory_gib"] > 0
-        assert (folder / f"trial_{trial.number:03d}" / "checkpoints" / "best.pt").exists()
+    kept = list(folder.glob("trial_*/checkpoints/*"))
+    assert len(kept) == 2  # sweep.keep_checkpoints
+    assert {file.name for file in kept} == {"best.pt"}
     best = max(trial.value for trial in trials if trial.value is not None)
     assert read_results(folder).best.metrics["best_val_top1"] == best  # type: ignore[union-attr]
     assert load_experiment(folder / "best.yaml").model.name in ("cnn_transformer", "timesformer")
@@ -130,7 +135,7 @@ def test_a_sweep_without_any_result_does_not_end_as_a_success(
     assert "no_such_net" in output
 
 
-def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
+def test_stop_ends_a_sweep_as_ctrl_c_does_with_its_results_and_leaves_no_process(
     tmp_path: Path, colors_experiment: Path
 ) -> None:
     arguments = ["sweep", write_space(tmp_path), "-e", str(colors_experiment), "--name", "s"]
@@ -138,7 +143,10 @@ def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
     sweep = SlrtuneProcess([*arguments, *settings], tmp_path)
     folder = tmp_path / "runs" / "s"
     sweep.wait_for(lambda: list(folder.glob("trial_*/checkpoints/last.pt")))
-    sweep.process.send_signal(signal.SIGINT)
+    told = run_slrtune(["status", "s"], tmp_path)[1]
+    assert "s is running: 0 of 4 trials have ended" in told
+    stopped = run_slrtune(["stop", "s"], tmp_path)
+    assert stopped[0] == 0, stopped[1]
     code = sweep.wait(60)
     assert sweep.left_behind() == []
     assert code == 130, sweep.output
@@ -147,6 +155,7 @@ def test_ctrl_c_ends_a_sweep_with_its_results_and_leaves_no_process(
     assert TrialState.WAITING in states
     assert TrialState.RUNNING not in states
     assert "slrtune sweep --resume runs/s" in sweep.output
+    assert list(folder.glob("trial_*/checkpoints/last.pt"))  # to go on from
 
 
 def test_isolated_trials_run_in_workers_of_their_own_also_two_at_a_time(

@@ -1,0 +1,57 @@
+"""Stopping a sweep from another process, on any machine that sees its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from slrtune.sweep.folder import STOP_FILE, is_running
+
+_POLL_S = 0.5
+
+
+def ask_to_stop(folder: Path, wait_s: float) -> bool:
+    """Ask a running sweep to stop as by Ctrl-C.
+
+    Args:
+        folder: the sweep's.
+        wait_s: how long to wait for it.
+
+    Returns:
+        Whether it has ended.
+    """
+    (folder / STOP_FILE).touch()
+    deadline_s = time.monotonic() + wait_s
+    while is_running(folder):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_POLL_S)
+    (folder / STOP_FILE).unlink(missing_ok=True)  # of one that ended before it looked
+    return True
+
+
+@contextlib.contextmanager
+def stopping_when_asked(folder: Path) -> Iterator[None]:
+    """This process gets one Ctrl-C when somebody asks its sweep to stop."""
+    request, is_over = folder / STOP_FILE, threading.Event()
+    request.unlink(missing_ok=True)  # to an earlier start
+
+    def watch() -> None:
+        while not is_over.wait(_POLL_S):
+            if request.exists():
+                request.unlink(missing_ok=True)
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=watch, name="stop", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
