@@ -20,6 +20,7 @@ _STRANGERS = {("models", "data"), ("text", "models"), ("text", "data")}
 _DOORS = {
     "ray": ("sweep/", "cluster/", "data/pack/on_ray.py"),
     "optuna": ("sweep/", "report/"),
+    "cmaes": ("sweep/evolution.py",),
     "rich": ("cli/console.py", "cli/console_live.py"),
     "typer": ("cli/",),
     "decord": ("data/decoders.py",),

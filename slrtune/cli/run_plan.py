@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 
 from slrtune.cli.console import progress_bar, say, table
+from slrtune.cli.disk import disk_forecast
 from slrtune.cli.prepare import prepare
+from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
 from slrtune.memory import MemoryPredictor, device_type, this_device
 from slrtune.memory.micro_batch import budget_of
 from slrtune.report.memory_figure import write_memory_figure
 from slrtune.report.words import duration, number, params_text, percent
+from slrtune.sweep.disk_forecast import DiskForecast, check_disk
 from slrtune.sweep.forecast import Draw, MemoryForecast, forecast_memory
 from slrtune.sweep.memory_map import map_memory
 from slrtune.sweep.time_forecast import TimeForecast, forecast_time
@@ -47,6 +50,7 @@ def run(space: SearchSpace, gpu: str | None, num_draws: int, use_probe: bool, ou
     limit = f"; budget {budget_gib:.3g} GiB: ✗ is over it" if budget_gib else ""
     write_memory_figure(out, maps, budget_gib, f"Predicted peak memory (GiB), {device.name}{limit}")
     say(f"Memory over micro-batch, chunks and depth: {out}")
+    _print_disk(disk_forecast(space, sizes, base.sweep.max_concurrent_trials or 1), base.runs_dir)
     fitting = [draw for draw in forecast.draws if not forecast.is_over(draw)]
     if not fitting:
         say("Nothing fits: raise the budget, or widen the space to smaller values", style="red")
@@ -82,6 +86,22 @@ def _print_memory(forecast: MemoryForecast, device: str) -> None:
         f"({num_fitting} of {len(peaks)}); a sweep would not launch the others",
         style="bold green" if num_fitting else "bold red",
     )
+
+
+def _print_disk(forecast: DiskForecast | None, runs_dir: Path) -> None:
+    if forecast is None:
+        return
+    say(
+        f"Disk for checkpoints: {number(forecast.typical_gib)} GiB, up to "
+        f"{number(forecast.most_gib)} GiB, with {forecast.num_concurrent} trial(s) at a time and "
+        f"the best of {forecast.num_kept} kept"
+    )
+    try:
+        warning = check_disk(forecast, runs_dir)
+    except UserError as error:
+        warning = f"A sweep would be refused: {error}"
+    if warning:
+        say(warning, style="yellow")
 
 
 def _print_reasons(forecast: MemoryForecast) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slrtune.cli.console import leave_stdout_to_data, say
 from slrtune.cli.console_live import LiveSweep
+from slrtune.cli.disk import disk_forecast
 from slrtune.cli.folders import known_sweeps, run_folder, sweep_folder
 from slrtune.cli.json_events import JsonEvents
 from slrtune.cli.memory_budget import memory_budget, packed_space
@@ -24,6 +25,7 @@ from slrtune.report.trial_pictures import trial_pictures
 from slrtune.report.words import short
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import OpenWatcher
+from slrtune.sweep.disk_forecast import check_disk
 from slrtune.sweep.experiment_loggers import ExperimentLogger
 from slrtune.sweep.folder import PLAN_FILE, STUDY_FILE, alone_in_sweep
 from slrtune.sweep.plan import RecordedPlan, SweepPlan, read_plan, write_plan
@@ -169,6 +171,9 @@ def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes) -> SweepPlan
     # More groups than trials would only cost their start.
     limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
     share = share_cluster(cluster_nodes(), resources, limit)
+    disk = disk_forecast(space, sizes, share.num_concurrent)
+    if disk is not None and (warning := check_disk(disk, folder)):
+        say(warning, style="yellow")
     wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
     budget = memory_budget(resources, share.gpus_per_worker, sizes)
     warm = read_warm_start(earlier, space, budget) if earlier else None

@@ -66,6 +66,8 @@ def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None
             "row were over the budget; raise it, or give the space smaller configurations",
             style="yellow",
         )
+    if board is not None and board.is_tried_out:
+        say("Every configuration of the grid was tried")
     if board is not None and board.is_out_of_hours:
         say(
             "The sweep ended before all its trials: another one was not expected to keep to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -272,13 +273,14 @@ def _model_is_judged_by_its_task(experiment: Experiment) -> Iterator[BrokenRule]
         )
 
 
-def _gp_has_one_objective(experiment: Experiment) -> Iterator[BrokenRule]:
+def _sampler_has_one_objective(experiment: Experiment) -> Iterator[BrokenRule]:
     sweep = experiment.sweep
-    if sweep.sampler == "gp" and sweep.objective == "pareto":
+    if sweep.sampler in ("gp", "cmaes") and sweep.objective == "pareto":
         yield BrokenRule(
             "sweep.sampler",
             ("sweep.objective",),
-            "must be tpe, random or auto with the objective pareto, but is gp; set it to auto",
+            "must be tpe, random, grid or auto with the objective pareto, but is "
+            f"{sweep.sampler}; set it to auto",
         )
 
 
@@ -361,7 +363,20 @@ def _automatic_choices_do_not_meet(experiment: Experiment) -> Iterator[BrokenRul
         )
 
 
+def _runs_are_on_a_file_system(experiment: Experiment) -> Iterator[BrokenRule]:
+    path = str(experiment.runs_dir)
+    if re.match(r"[a-z0-9]+:/", path):  # pathlib makes one slash of two
+        yield BrokenRule(
+            "runs_dir",
+            (),
+            f"must be a folder on a disk or on storage that every node mounts, but is {path}; "
+            "checkpoints are locked and renamed in place, which object stores cannot do: mount the "
+            "bucket, or use NFS",
+        )
+
+
 _RULES: tuple[Rule, ...] = (
+    _runs_are_on_a_file_system,
     _data_has_its_folder,
     _splits_differ,
     _splits_can_be_drawn,
@@ -374,7 +389,7 @@ _RULES: tuple[Rule, ...] = (
     _batches_divide,
     _grace_ends_before_training,
     _model_is_judged_by_its_task,
-    _gp_has_one_objective,
+    _sampler_has_one_objective,
     _warmup_ends_before_training,
     _mixing_has_pairs,
     _automatic_choices_do_not_meet,

@@ -132,6 +132,24 @@ class Parameter:
         high = self.high_key or f"{self.high:g}"
         return f"{kind}between {low} and {high}{grid}"
 
+    @property
+    def num_values(self) -> float:
+        """How many values it can have; infinity for a range without steps."""
+        if self.choices is not None:
+            return len(self.choices)
+        step = self.step or (1 if self.is_int else None)
+        if step is None or self.low is None or self.high is None:
+            return math.inf
+        return math.floor(round((self.high - self.low) / step, 9)) + 1
+
+    def values(self) -> tuple[Any, ...]:
+        """All values that it can have, of which there must not be infinitely many."""
+        if self.choices is not None:
+            return self.choices
+        assert self.low is not None
+        step = self.step or 1
+        return tuple(self.low + index * step for index in range(int(self.num_values)))
+
     def extremes(self) -> tuple[Any, ...]:
         """The values that stand for all: every choice, or both bounds."""
         return self.choices if self.choices is not None else (self.low, self.high)

@@ -15,12 +15,17 @@ from slrtune.config.yaml_file import KeyPath, YamlFile
 # Draws that are checked for values that do not go together.
 _NUM_DRAWS = 300
 _NUM_DRAWS_PER_POINT = 20
+_MAX_GRID = 100_000
 
 
 def space_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
     """Each value alone against its key's own rule, conditions, then rules between keys."""
     return (
-        [*_value_mistakes(space, file), *_condition_mistakes(space, file)]
+        [
+            *_value_mistakes(space, file),
+            *_condition_mistakes(space, file),
+            *_sampler_mistakes(space, file),
+        ]
         or _drawn_mistakes(space, file, RandomSuggester(seed=0), _NUM_DRAWS, ("parameters",))
         or _point_mistakes(space, file)
     )
@@ -64,6 +69,43 @@ def _condition_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
             rule = f"is never drawn: {' and '.join(unmet)}; remove it or mend the condition"
             mistakes.append(Mistake(file.name, line, parameter.key, rule))
     return mistakes
+
+
+def _sampler_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    """What the sampler cannot search."""
+    rules = {"grid": _grid_rules, "cmaes": _cmaes_rules}.get(space.base.sweep.sampler)
+    found = [] if rules is None else rules(space)
+    return [
+        Mistake(file.name, file.line_of(("parameters", key) if key else ("parameters",)), key, rule)
+        for key, rule in found
+    ]
+
+
+def _grid_rules(space: SearchSpace) -> list[tuple[str, str]]:
+    endless = [p.key for p in space.parameters if p.num_values == math.inf]
+    if endless:
+        rule = "must have choices or a step for sweep.sampler grid; add one, or use another sampler"
+        return [(key, rule) for key in endless]
+    size = math.prod(p.num_values for p in space.parameters)
+    if size > _MAX_GRID:
+        rule = f"make a grid of {size:.3g}, more than {_MAX_GRID}; widen steps or drop a parameter"
+        return [("", rule)]
+    return []
+
+
+def _cmaes_rules(space: SearchSpace) -> list[tuple[str, str]]:
+    searched = {parameter.key for parameter in space.parameters}
+    found = []
+    for parameter in space.parameters:
+        if parameter.choices is not None:
+            rule = "must be a range for sweep.sampler cmaes, but has choices; use gp or tpe"
+            found.append((parameter.key, rule))
+        elif any(key in searched for key, _ in parameter.when):
+            rule = "must have no condition for sweep.sampler cmaes; use gp or tpe"
+            found.append((parameter.key, rule))
+    if len(space.parameters) < 2:
+        found.append(("", "must be at least two for sweep.sampler cmaes; use gp or tpe"))
+    return found
 
 
 def _point_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:

@@ -58,9 +58,11 @@ class SweepConfig(Settings):
     objective: Literal["accuracy", "pareto"] = "accuracy"
     """accuracy = the best validation top-1 under the memory budget; pareto = validation top-1 and
     peak training memory together: no trial on the front is worse in both than another."""
-    sampler: Literal["auto", "gp", "tpe", "random"] = "auto"
+    sampler: Literal["auto", "gp", "tpe", "random", "grid", "cmaes"] = "auto"
     """What proposes configurations. gp = a Gaussian process over parameters and epochs, which needs
-    few trials; tpe = Optuna's. Both also learn which configurations keep to the memory budget.
+    few trials; tpe = Optuna's; cmaes = an evolution strategy, for ranges only; grid = every
+    configuration of choices and steps once. All but random also learn which configurations keep to
+    the memory budget.
     auto = gp for the objective accuracy, tpe for pareto, which gp does not know."""
     num_startup_trials: int = Field(default=10, ge=2)
     """Trials with a result before gp or tpe starts to model; until then configurations are

@@ -83,6 +83,7 @@ class SweepBoard:
         smallest_infeasible_gib: the least that any of these was predicted to need.
         activity: what the search does right now, where that takes long; empty = nothing.
         is_out_of_hours: another trial would not have kept to ``sweep.max_gpu_hours``.
+        is_tried_out: every configuration of a grid was tried.
         is_exhausted: the search gave up: nothing that it drew fitted the budget any more.
     """
 
@@ -99,6 +100,7 @@ class SweepBoard:
     activity: str = ""
     is_exhausted: bool = False
     is_out_of_hours: bool = False
+    is_tried_out: bool = False
 
     def row(self, number: int, params: dict[str, Any]) -> TrialRow:
         """The trial's row, new where it has none."""

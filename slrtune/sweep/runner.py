@@ -65,12 +65,12 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
         num_cut_off = searcher.close_open_trials()
         board.is_exhausted = searcher.is_exhausted
         board.is_out_of_hours = searcher.is_out_of_hours
-        ended_by_itself = board.is_exhausted or board.is_out_of_hours
+        board.is_tried_out = searcher.is_tried_out
+        ended_by_itself = board.is_exhausted or board.is_out_of_hours or board.is_tried_out
         searcher.study.set_user_attr(ENDED_BY_ITSELF, ended_by_itself)
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))
-    has_ended = not board.num_left or board.is_exhausted or board.is_out_of_hours
-    return num_cut_off == 0 and has_ended
+    return num_cut_off == 0 and (not board.num_left or ended_by_itself)
 
 
 def _nothing_fits(plan: SweepPlan, board: SweepBoard) -> str:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -28,6 +28,8 @@ from slrtune.config.search_space_checks import RandomSuggester
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.constraints import MemoryBudget
 from slrtune.sweep.distributions import distributions_of
+from slrtune.sweep.evolution import EvolutionProposals
+from slrtune.sweep.grid import GridProposals
 from slrtune.sweep.memory_model import MemoryModel
 from slrtune.sweep.proposals import GaussianProcessProposals
 
@@ -35,6 +37,13 @@ from slrtune.sweep.proposals import GaussianProcessProposals
 _NUM_CANDIDATES, _NUM_RANDOM_CANDIDATES = 16, 64
 _MIN_PROBABILITY, _MAX_WEIGHED = 0.7, 200
 _MIN_KNOWN = 6  # configurations of known memory before the model is asked
+
+
+class Proposals(Protocol):
+    """What ranks configurations."""
+
+    def ranked(self, trials: Sequence[FrozenTrial], number: int) -> Iterator[Params]:
+        """Configurations for trial ``number`` after what the others have shown, best first."""
 
 
 class SpaceSampler(BaseSampler):
@@ -56,13 +65,17 @@ class SpaceSampler(BaseSampler):
         space: SearchSpace,
         budget: MemoryBudget,
         seed: int,
-        proposals: GaussianProcessProposals | None = None,
+        proposals: Proposals | None = None,
         learns_memory: bool = True,
     ) -> None:
         self._learns_memory = learns_memory
         self._make_inner, self._space, self._budget = make_inner, space, budget
         self._proposals, self._seed = proposals, seed
         self._distributions = distributions_of(space)
+
+    def is_tried_out(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether there is nothing that was not given out yet: never but with a grid."""
+        return isinstance(self._proposals, GridProposals) and self._proposals.is_tried_out(trials)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -172,7 +185,13 @@ def make_sampler(sweep: SweepConfig, space: SearchSpace, budget: MemoryBudget) -
     name = sweep.sampler
     if name == "auto":
         name = "tpe" if sweep.objective == "pareto" else "gp"
-    proposals = GaussianProcessProposals(space, sweep) if name == "gp" else None
+    proposals: Proposals | None = None
+    if name == "gp":
+        proposals = GaussianProcessProposals(space, sweep)
+    elif name == "grid":
+        proposals = GridProposals(space, sweep.seed)
+    elif name == "cmaes":
+        proposals = EvolutionProposals(space, sweep.seed)
     make_inner = partial(_tpe, sweep) if name == "tpe" else RandomSampler
     return SpaceSampler(make_inner, space, budget, sweep.seed, proposals, name != "random")
 

@@ -74,6 +74,7 @@ class TruthfulSearch(Searcher):
         earlier: trials that an earlier start of this sweep gave out.
         is_exhausted: ``sweep.max_draws_per_trial`` configurations in a row did not fit.
         is_out_of_hours: another trial would not have kept to ``sweep.max_gpu_hours``.
+        is_tried_out: every configuration of the grid was given out.
     """
 
     def __init__(
@@ -91,8 +92,8 @@ class TruthfulSearch(Searcher):
         self._objective = space.base.objective
         self._budget = budget or MemoryBudget()
         self._listener = listener
-        sampler = make_sampler(sweep, space, self._budget)
-        self.study = take_up_study(folder, sweep, self._objective, sampler, warm_trials)
+        self._sampler = make_sampler(sweep, space, self._budget)
+        self.study = take_up_study(folder, sweep, self._objective, self._sampler, warm_trials)
         trials = self.study.get_trials(deepcopy=False)
         known = {trial.user_attrs.get("point") for trial in trials}
         for position, point in enumerate(space.points[: sweep.max_trials], 1):
@@ -109,7 +110,7 @@ class TruthfulSearch(Searcher):
             self._spend(trial.row.number, trial.row.metrics)
             if trial.has_ended:
                 self._spending.end(trial.row.number)
-        self.is_exhausted = self.is_out_of_hours = False
+        self.is_exhausted = self.is_out_of_hours = self.is_tried_out = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration that fits, as Tune's trial configuration: number and parameters.
@@ -123,6 +124,9 @@ class TruthfulSearch(Searcher):
             return Searcher.FINISHED
         started_s = time.monotonic()
         while self._num_misses < self._sweep.max_draws_per_trial:
+            if self._nothing_is_left():
+                self.is_tried_out = True
+                return Searcher.FINISHED
             trial = self.study.ask()
             params = self._space.suggest(trial)
             last_report = trial.user_attrs.get(LAST_REPORT, {})
@@ -144,6 +148,12 @@ class TruthfulSearch(Searcher):
                 return None
         self.is_exhausted = True
         return Searcher.FINISHED
+
+    def _nothing_is_left(self) -> bool:
+        trials = self.study.get_trials(deepcopy=False)
+        return self._sampler.is_tried_out(trials) and all(
+            trial.state != TrialState.WAITING for trial in trials
+        )
 
     def _fits(self, trial: optuna.Trial, params: Params) -> bool:
         if self._listener is not None and self._budget.can_predict:

@@ -145,6 +145,8 @@ def test_stop_ends_a_sweep_as_ctrl_c_does_with_its_results_and_leaves_no_process
     sweep.wait_for(lambda: list(folder.glob("trial_*/checkpoints/last.pt")))
     told = run_slrtune(["status", "s"], tmp_path)[1]
     assert "s is running: 0 of 4 trials have ended" in told
+    code, refused = run_slrtune(["sweep", "--resume", "s"], tmp_path)
+    assert (code, "runs this sweep right now" in refused) == (2, True), refused
     stopped = run_slrtune(["stop", "s"], tmp_path)
     assert stopped[0] == 0, stopped[1]
     code = sweep.wait(60)
