@@ -93,8 +93,8 @@ def stop(
         return
     from slrtune.cli.console import say
     from slrtune.cli.folders import sweep_folder
-    from slrtune.cli.summary import short
     from slrtune.config.errors import UserError
+    from slrtune.report.words import short
     from slrtune.sweep.status import read_status
     from slrtune.sweep.stop import ask_to_stop
 
@@ -113,8 +113,7 @@ def stop(
 
 def _print_status(sweep: SweepStatus, folder: Path) -> None:
     from slrtune.cli.console import say
-    from slrtune.cli.summary import short
-    from slrtune.report.words import duration, params_text
+    from slrtune.report.words import duration, params_text, short
 
     if sweep.problem:
         say(f"{sweep.name} is broken: {sweep.problem}", style="red")
