@@ -19,16 +19,16 @@ from slrtune.config.model import (
     DenseViTSize,
     dense_vit_shape,
 )
-from slrtune.models.attention import SelfAttention, attention, none_if_all_valid
+from slrtune.models.attention import SelfAttention, none_if_all_valid
+from slrtune.models.attention_pooling import AttentionPooling, ResidualMlp
 from slrtune.models.frame_encoder import frame_encoder
-from slrtune.models.positions import learned_tokens, positions_at, sinusoidal_positions
+from slrtune.models.positions import positions_at, sinusoidal_positions
 from slrtune.models.registry import register_model
 from slrtune.models.temporal_conv import TemporalConvLayer
 from slrtune.models.text_decoder import CachedText, TextDecoder
 from slrtune.models.transformer import (
     LAYER_NORM_EPS,
     EncoderBlock,
-    Mlp,
     mean_of_valid_frames,
     xavier_weights,
 )
@@ -36,47 +36,6 @@ from slrtune.models.translation import DecoderState, TranslationModel, Translato
 
 EMBEDDING_DIM = 128
 """E, as SimCLR's projection (Chen et al. 2020)."""
-
-
-class AttentionPooling(nn.Module):
-    """Learned queries gather the frames into as many tokens.
-
-    Args:
-        num_queries: Q.
-        embed_dim: width D.
-        num_heads: attention heads; must divide ``embed_dim``.
-    """
-
-    def __init__(self, num_queries: int, embed_dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.queries = learned_tokens(num_queries, embed_dim)
-        self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
-        self.query = nn.Linear(embed_dim, embed_dim)
-        self.key_value = nn.Linear(embed_dim, 2 * embed_dim)
-        self.proj = nn.Linear(embed_dim, embed_dim)
-        self.apply(xavier_weights)
-
-    def forward(self, tokens: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """(B, T, D) tokens of frames, ``frame_mask`` (B, T) True if valid, to (B, Q, D)."""
-        query = self.query(self.queries).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-        split = self.key_value(self.norm(tokens)).unflatten(2, (2, self.num_heads, -1))
-        key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = attention(query.expand(len(tokens), -1, -1, -1), key, value, frame_mask)
-        return self.queries + self.proj(mixed.transpose(1, 2).flatten(2))
-
-
-class ResidualMlp(nn.Module):
-    """tokens + MLP(norm(tokens))."""
-
-    def __init__(self, embed_dim: int, mlp_ratio: float, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio), dropout)
-        self.apply(xavier_weights)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens + self.mlp(self.norm(tokens))
 
 
 @register_model("dense_vit")

@@ -28,7 +28,7 @@ from slrtune.training.exhibit import EXHIBIT_FILE
 from slrtune.training.lesson import sizes_of
 from slrtune.training.normalization import normalize_frames
 from slrtune.training.tasks import Translation, Writing
-from slrtune.training.tasks.translation import ctc_steps
+from slrtune.training.text_losses import ctc_steps
 from slrtune.training.trial import train_trial
 from tests.spelled_colors import experiment
 from tests.training.test_resume import LostError, assert_same_bits, lose_after, untimed
