@@ -25,6 +25,7 @@ def space_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
             *_value_mistakes(space, file),
             *_condition_mistakes(space, file),
             *_sampler_mistakes(space, file),
+            *_task_mistakes(space, file),
         ]
         or _drawn_mistakes(space, file, RandomSuggester(seed=0), _NUM_DRAWS, ("parameters",))
         or _point_mistakes(space, file)
@@ -106,6 +107,28 @@ def _cmaes_rules(space: SearchSpace) -> list[tuple[str, str]]:
     if len(space.parameters) < 2:
         found.append(("", "must be at least two for sweep.sampler cmaes; use gp or tpe"))
     return found
+
+
+def _task_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    """Accuracies of glosses and of texts cannot be compared, nor be learnt from the same clips."""
+    for parameter in space.parameters:
+        if parameter.key != "model.name":
+            continue
+        model, base = space.base.model, space.base.model.task
+        odd = [
+            name
+            for name in parameter.choices or ()
+            if hasattr(model, str(name))  # others are told by their own rule
+            and model.model_copy(update={"name": name}).task != base
+        ]
+        if odd:
+            rule = (
+                f"must name models of one task, but {', '.join(odd)} and the experiment's "
+                f"{model.name} do not do the same; search them in spaces of their own"
+            )
+            line = file.line_of(("parameters", "model.name"))
+            return [Mistake(file.name, line, "model.name", rule)]
+    return []
 
 
 def _point_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:

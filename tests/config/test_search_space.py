@@ -113,6 +113,10 @@ def test_mistakes_of_space_and_experiment_come_together(tmp_path: Path) -> None:
             "model.name must be timesformer, but is one of ['cnn_transformer']",
         ),
         ("data: {image_size: 64}\n", "is an experiment, not a search space"),
+        (
+            "parameters:\n  model.name: {choices: [cnn_transformer, dense_vit]}\n",
+            "must name models of one task, but dense_vit and the experiment's cnn_transformer",
+        ),
     ],
 )
 def test_a_bad_range_is_told_with_its_rule(tmp_path: Path, text: str, rule: str) -> None:
