@@ -6,7 +6,7 @@ import datetime
 import io
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def write_report(folder: Path, out: Path) -> list[Path]:
     Raises:
         UserError: it is no sweep's folder, or a damaged one.
     """
-    results = read_results(folder)
+    results = _as_of_now(read_results(folder))
     figures = sweep_figures(read_trials(folder, results))
     out.mkdir(parents=True, exist_ok=True)
     config_file = out / "best.yaml"
@@ -76,6 +76,16 @@ def write_report(folder: Path, out: Path) -> list[Path]:
             written.append(out / f"{figure.key}.png")
             written[-1].write_bytes(_png(figure))
     return written
+
+
+def _as_of_now(results: SweepResults) -> SweepResults:
+    """What has not ended runs, if the sweep does; else it was cut off."""
+    if not is_running(results.folder):
+        return results
+    rows = [
+        replace(row, state="running") if row.state == "interrupted" else row for row in results.rows
+    ]
+    return replace(results, rows=rows)
 
 
 def _page(
@@ -109,12 +119,11 @@ def _page(
 
 def _headline(results: SweepResults) -> list[str]:
     """What one wants to know first."""
-    is_going_on = is_running(results.folder)
     best, rows = results.best, results.launched
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
-    lines = ["the sweep is still running"] if is_going_on else []
+    lines = ["the sweep is still running"] if is_running(results.folder) else []
     lines += [f"{len(rows)} trials: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))]
     num_infeasible = len(results.rows) - len(rows)
     if num_infeasible:
@@ -141,14 +150,13 @@ def _measured(results: SweepResults) -> list[TableOfText]:
 def _failures(results: SweepResults) -> list[Failure]:
     """Trials without a result, those that were launched first."""
     found = []
-    cut_off = "running, or waits" if is_running(results.folder) else "cut off"
     for row in sorted(results.rows, key=lambda row: (row.state == "infeasible", row.number)):
-        if row.state in ("completed", "pruned"):
+        if row.state in ("completed", "pruned", "running"):
             continue
         told = str(row.metrics.get("error", ""))
         reason = {
             "infeasible": f"predicted to need {number(row.metrics.get(PREDICTED_NEED))} GiB",
-            "interrupted": cut_off,
+            "interrupted": "cut off; slrtune sweep --resume goes on with it",
             "oom": told or "ran out of memory",
         }.get(row.state, told or "unknown")
         found.append(Failure(row, reason, _error_text(results.trial_folder(row) / "error.txt")))

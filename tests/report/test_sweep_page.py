@@ -18,6 +18,7 @@ from slrtune.report.study_view import short_names
 from slrtune.report.sweep_page import write_report
 from slrtune.report.timeline import spans_of
 from slrtune.sweep.board import TrialRow
+from slrtune.sweep.folder import alone_in_sweep
 from slrtune.sweep.results import read_results
 from tests.browser import chromium, console_errors, requests_beyond
 from tests.report.a_sweep import BUDGET_GIB, HOSTILE, write_sweep
@@ -108,6 +109,13 @@ def test_a_sweep_that_has_only_begun_has_a_report_too(sweep: Path, tmp_path: Pat
         (tmp_path / "study.log").write_text("".join(list(of_study)[:2]))
     page = write_report(tmp_path, tmp_path / "report")[0].read_text(encoding="utf-8")
     assert "no trial has a result yet" in page
+
+
+def test_what_has_not_ended_runs_while_the_sweep_does(sweep: Path, tmp_path: Path) -> None:
+    with alone_in_sweep(sweep):
+        page = write_report(sweep, tmp_path)[0].read_text(encoding="utf-8")
+    assert "the sweep is still running" in page and ">running<" in page
+    assert "cut off; slrtune sweep --resume" not in page
 
 
 def test_what_is_no_sweep_and_what_cannot_be_written_are_refused(
