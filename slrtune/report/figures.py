@@ -177,7 +177,7 @@ def _parallel_coordinates(trials: SweepTrials) -> SweepFigure:
     )  # fmt: skip
     axes.set_title("")
     picture = _finished(axes)
-    picture.set_size_inches(2.0 * len(axes.get_xticks()), 5)
+    picture.set_size_inches(max(9.0, 2.0 * len(axes.get_xticks())), 5)
     note = "A line per trial. “None”: the parameter was not drawn, as it belongs to another choice."
     if trials.results.budget_gib is not None:
         note += " Dotted: measured over the memory budget."
