@@ -200,7 +200,7 @@ def _run_on_ray(plan: SweepPlan, board: SweepBoard, watchers: Sequence[OpenWatch
         for watcher in (tensorboard, *watchers):
             opened.enter_context(watcher)
         try:
-            return run_sweep(plan, board, (*watchers, tensorboard))
+            return run_sweep(plan, board, (*watchers, tensorboard), say)
         except KeyboardInterrupt:
             return False  # a second Ctrl-C: what the study holds is still shown
 

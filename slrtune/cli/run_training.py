@@ -15,6 +15,7 @@ from slrtune.cli.prepare import prepare
 from slrtune.cluster.autoscaling import wait_for_worker
 from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import cluster_nodes, share_cluster
+from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
 from slrtune.config.differences import changed_settings
@@ -78,7 +79,10 @@ def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str
     )
     writer = RunWriter(folder / TENSORBOARD_FOLDER)
     max_epochs = experiment.training.max_epochs
-    with WorkerGroups(share, folder / "ray_train") as groups:
+    with (
+        telling_who_waits(share, say),
+        WorkerGroups(share, folder / "ray_train") as groups,
+    ):
         for event in groups.submit(task).events():
             payload = event.payload
             if event.kind == "started" and payload["num_failures"]:

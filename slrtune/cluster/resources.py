@@ -76,7 +76,7 @@ def share_cluster(
     gpus = resources.gpus_per_worker
     if gpus is None:
         gpus = 1.0 if has_gpus else 0.0
-    num_workers = sum(_workers_on(node, resources.cpus_per_worker, gpus) for node in nodes)
+    num_workers = sum(fits_on(node, resources.cpus_per_worker, gpus) for node in nodes)
     num_concurrent = num_workers // resources.workers_per_trial
     if num_concurrent < 1:
         have = "; ".join(f"{n.get('CPU', 0):g} CPU, {n.get('GPU', 0):g} GPU" for n in nodes)
@@ -94,7 +94,8 @@ def share_cluster(
     )
 
 
-def _workers_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+def fits_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many workers of so many CPUs and GPUs a node with these resources holds."""
     # Ray counts resources in 1/10000: without rounding, 0.3 / 0.1 would hold two.
     fit = math.floor(round(node.get("CPU", 0.0) / cpus, 4))
     if gpus:

@@ -49,7 +49,11 @@ class SweepCallback(tune.Callback):
     """Keeps the board true. An error in a watcher is logged: it must never end a sweep."""
 
     def __init__(self, board: SweepBoard, watchers: Sequence[SweepWatcher]) -> None:
-        self._board, self._watchers = board, watchers
+        self._board, self._watchers = board, list(watchers)
+
+    def watch(self, watcher: SweepWatcher) -> None:
+        """Tell one more."""
+        self._watchers.append(watcher)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks with the tuner; screens and open files stay here.

@@ -13,9 +13,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import optuna
+
+from slrtune.config.experiment import Experiment
 from slrtune.sweep.board import SweepBoard, TrialRow, is_ranked, rank
 from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.front import pareto_front
+from slrtune.sweep.trials import earlier_trials
 
 _logger = logging.getLogger(__name__)
 
@@ -23,18 +27,21 @@ _logger = logging.getLogger(__name__)
 class CheckpointKeeper:
     """A watcher that removes what is no longer needed whenever a trial ends.
 
+    What has ended the study says: what was not told to it is not over, whatever stopped it.
+
     Args:
         folder: the sweep's.
-        board: its trials.
-        num_kept: ``sweep.keep_checkpoints``; None = the best checkpoint of every trial.
-        is_pareto: whether memory is an objective, too.
+        study: its trials.
+        base: with ``sweep.keep_checkpoints`` and the objective.
+        budget_gib: memory budget of a worker; None = none.
     """
 
     def __init__(
-        self, folder: Path, board: SweepBoard, num_kept: int | None, is_pareto: bool
+        self, folder: Path, study: optuna.Study, base: Experiment, budget_gib: float | None
     ) -> None:
-        self._folder, self._board = folder, board
-        self._num_kept, self._is_pareto = num_kept, is_pareto
+        self._folder, self._study, self._objective = folder, study, base.objective
+        self._num_kept, self._budget_gib = base.sweep.keep_checkpoints, budget_gib
+        self._is_pareto = base.sweep.objective == "pareto"
 
     def on_start(self, row: TrialRow) -> None:
         """Nothing."""
@@ -57,11 +64,8 @@ class CheckpointKeeper:
 
     def tidy(self) -> None:
         """Remove all that is not needed any more; one that cannot be removed is left."""
-        ended = [
-            row
-            for row in self._board.rows.values()
-            if row.state not in ("running", "waiting", "interrupted")
-        ]
+        trials = earlier_trials(self._study.get_trials(deepcopy=False), self._objective)
+        ended = [trial.row for trial in trials if trial.has_ended]
         kept = {row.number for row in self._worth_keeping(ended)}
         for row in ended:
             _remove(trial_folder(self._folder, row.number) / "checkpoints", row.number in kept)
@@ -71,7 +75,7 @@ class CheckpointKeeper:
         if self._num_kept is None:
             return ranked
         # What is over the budget cannot become the sweep's best.
-        fitting = [row for row in ranked if row.fits(self._board.budget_gib)]
+        fitting = [row for row in ranked if row.fits(self._budget_gib)]
         front = pareto_front(ended) if self._is_pareto else []
         return [*fitting[: self._num_kept], *front]
 

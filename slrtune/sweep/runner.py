@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
 
 from slrtune.cluster.resources import ON_HEAD
+from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.errors import UserError
 from slrtune.sweep.board import SweepBoard
@@ -22,15 +24,27 @@ from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.status import ENDED_BY_ITSELF
 from slrtune.sweep.trainable import WarmTrial
 
+_logger = logging.getLogger(__name__)
 # Of Tune and Train themselves, while they run; a resumed sweep needs nothing of them.
 _RAY_FOLDERS = ("ray_tune", "ray_train")
 
 
-def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatcher]) -> bool:
+def run_sweep(
+    plan: SweepPlan,
+    board: SweepBoard,
+    watchers: Sequence[SweepWatcher],
+    say: Callable[[str], None] = _logger.warning,
+) -> bool:
     """Run all trials; returns when the last has ended or the user interrupted.
 
     What an earlier start in the folder left unfinished comes first. The result is in the sweep's
     folder (see `sweep.results`), also after an interrupt.
+
+    Args:
+        plan: what is run.
+        board: is kept true.
+        watchers: are told of everything.
+        say: shows the user what keeps the sweep waiting.
 
     Returns:
         Whether all trials ended by themselves.
@@ -38,11 +52,7 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
     Raises:
         UserError: nothing that was drawn fits the memory budget.
     """
-    sweep = plan.sweep
-    keeper = CheckpointKeeper(
-        plan.folder, board, sweep.keep_checkpoints, sweep.objective == "pareto"
-    )
-    callback = SweepCallback(board, (*watchers, keeper))
+    callback = SweepCallback(board, watchers)
     searcher = TruthfulSearch(
         plan.space,
         plan.sweep,
@@ -53,14 +63,17 @@ def run_sweep(plan: SweepPlan, board: SweepBoard, watchers: Sequence[SweepWatche
         warm_trials=plan.warm_start.trials if plan.warm_start is not None else (),
     )
     board.take_up(trial.row for trial in searcher.earlier)
+    keeper = CheckpointKeeper(plan.folder, searcher.study, plan.space.base, board.budget_gib)
     keeper.tidy()  # what a driver that was killed could not
+    callback.watch(keeper)
     if searcher.study.user_attrs.get(ENDED_BY_ITSELF):
         searcher.study.set_user_attr(ENDED_BY_ITSELF, False)
     for name in _RAY_FOLDERS:
         shutil.rmtree(plan.folder / name, ignore_errors=True)
     try:
         if board.num_left:
-            _run_trials(plan, searcher, callback, board.num_left)
+            with telling_who_waits(plan.share, say):
+                _run_trials(plan, searcher, callback, board.num_left)
     finally:
         num_cut_off = searcher.close_open_trials()
         board.is_exhausted = searcher.is_exhausted

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
+from ray.util import placement_group, remove_placement_group
 
 from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.room import telling_who_waits, why_waiting
 from slrtune.cluster.session import ray_session
 from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.validate import load_experiment
@@ -37,11 +40,15 @@ def worker_pids() -> set[int]:
     return found
 
 
-def wait_for_workers(before: set[int], timeout_s: float = 60.0) -> set[int]:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + timeout_s
-    while not worker_pids() - before:
-        assert time.monotonic() < deadline_s, "no worker started"
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
         time.sleep(0.1)
+
+
+def wait_for_workers(before: set[int]) -> set[int]:
+    wait_until(lambda: bool(worker_pids() - before))
     return worker_pids() - before
 
 
@@ -61,3 +68,31 @@ def test_a_worker_that_dies_while_idle_does_not_take_the_next_trial_with_it(
         events += [event.kind for event in groups.submit(again).events()]
     one_trial = ["started", "epoch", "epoch", "epoch", "epoch", "finished"]
     assert events == one_trial * 2
+
+
+def test_a_group_that_another_job_keeps_waiting_is_told_with_the_reason(
+    session: None, tmp_path: Path
+) -> None:
+    num_cpus = ray.cluster_resources()["CPU"]
+    other_job = placement_group([{"CPU": num_cpus}])
+    ray.get(other_job.ready())
+    share, said = TrialShare(1, 1.0, 0.0, 1), list[str]()
+    with (
+        telling_who_waits(share, said.append, patience_s=1.0, poll_s=0.2),
+        WorkerGroups(share, tmp_path / "groups"),
+    ):
+        wait_until(lambda: bool(said))
+        assert said[0].startswith(
+            "1 of 1 worker group(s) wait for room: 1 worker(s) of 1 CPU each, but 0 of "
+            f"{num_cpus:g} CPUs are free; others hold the rest"
+        )
+        remove_placement_group(other_job)
+        wait_until(lambda: said[-1] == "All worker groups have room")
+
+
+def test_a_group_that_no_node_can_hold_is_told_so() -> None:
+    share = TrialShare(2, 1.0, 1.0, 1)
+    nodes = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
+    told = why_waiting(share, 1, nodes, {"CPU": 12.0, "GPU": 1.0})
+    assert "2 worker(s) of 1 CPU and 1 GPU each, but 12 of 12 CPUs, 1 of 1 GPUs are free" in told
+    assert "no node is large enough" in told

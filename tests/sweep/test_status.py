@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from slrtune.cli.main import app
 from slrtune.cluster.resources import TrialShare
-from slrtune.sweep.board import SweepBoard, TrialRow
 from slrtune.sweep.checkpoints import CheckpointKeeper
 from slrtune.sweep.folder import alone_in_sweep, trial_folder
 from slrtune.sweep.plan import SweepPlan, write_plan
@@ -82,30 +81,30 @@ def test_the_list_has_every_sweep_also_a_broken_one_and_one_without_a_trial(
 
 
 def test_only_the_best_and_what_can_go_on_keep_checkpoints(tmp_path: Path) -> None:
-    objective = SPACE.base.objective
-    board = SweepBoard("s", 9, 1, objective, budget_gib=2.0)
-    told = {
-        0: ("completed", 0.9, 1.0),
-        1: ("completed", 0.8, 1.0),
-        2: ("pruned", 0.95, 1.0),
-        3: ("completed", 0.99, 3.0),  # over the budget: it cannot be the sweep's best
-        4: ("oom", 0.97, 1.0),
-        5: ("running", 0.1, 1.0),
-        6: ("waiting", 0.1, 1.0),
-        7: ("error", 0.85, 1.0),
-    }
-    for number, (state, value, peak_gib) in told.items():
-        metrics = {objective.best_metric: value, "peak_memory_gib": peak_gib}
-        board.rows[number] = TrialRow(number, {}, objective, state, metrics)  # type: ignore[arg-type]
-        checkpoints = trial_folder(tmp_path, number) / "checkpoints"
+    budget_gib = 6.0
+    search = a_search(tmp_path / "s")
+    run_trials(search, 8, last_epoch=lambda index: 4 - index % 2)
+    config = search.suggest("open")
+    assert isinstance(config, dict)
+    search.on_trial_result("open", an_epoch(config["params"], 1))
+    for number in range(9):
+        checkpoints = trial_folder(tmp_path / "s", number) / "checkpoints"
         checkpoints.mkdir(parents=True)
         for name in ("best.pt", "last.pt", "previous.pt"):
             (checkpoints / name).write_text(name)
-    CheckpointKeeper(tmp_path, board, 2, is_pareto=False).tidy()
+    sweep = SPACE.base.sweep.model_copy(update={"keep_checkpoints": 2})
+    base = SPACE.base.model_copy(update={"sweep": sweep})
+    CheckpointKeeper(tmp_path / "s", search.study, base, budget_gib).tidy()
     left = {
-        number: sorted(file.name for file in trial_folder(tmp_path, number).glob("checkpoints/*"))
-        for number in told
+        number: sorted(file.name for file in trial_folder(tmp_path / "s", number).rglob("*.pt"))
+        for number in range(9)
     }
-    all_three = ["best.pt", "last.pt", "previous.pt"]
-    kept = {0: ["best.pt"], 2: ["best.pt"], 5: all_three, 6: all_three}
-    assert {number: files for number, files in left.items() if files} == kept
+    ended = [trial for trial in search.study.trials if trial.state.is_finished()]
+    fitting = [t for t in ended if t.user_attrs["peak_memory_gib"] <= budget_gib]
+    assert 2 < len(fitting) < 8
+    best = sorted(fitting, key=lambda trial: -trial.user_attrs["best_val_top1"])[:2]
+    kept = {trial.number: ["best.pt"] for trial in best}
+    assert {number: files for number, files in left.items() if files} == {
+        **kept,
+        8: ["best.pt", "last.pt", "previous.pt"],
+    }
