@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import ray
-from ray.util import placement_group, remove_placement_group
 
 from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import TrialShare
@@ -73,6 +71,9 @@ def test_a_worker_that_dies_while_idle_does_not_take_the_next_trial_with_it(
 def test_a_group_that_another_job_keeps_waiting_is_told_with_the_reason(
     session: None, tmp_path: Path
 ) -> None:
+    import ray  # after slrtune, which sets what Ray reads then
+    from ray.util import placement_group, remove_placement_group
+
     num_cpus = ray.cluster_resources()["CPU"]
     other_job = placement_group([{"CPU": num_cpus}])
     ray.get(other_job.ready())
