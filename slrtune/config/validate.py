@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from slrtune.config.errors import ConfigError, Mistake, file_error
-from slrtune.config.experiment import Experiment, broken_rules
+from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import Overrides, set_dotted
 from slrtune.config.paths import absolute
+from slrtune.config.rules import broken_rules
 from slrtune.config.yaml_file import KeyPath, read_yaml
 
 Place = Callable[[KeyPath], tuple[str, int]]

@@ -43,8 +43,8 @@ def test_three_mistakes_are_reported_together_with_file_and_line(tmp_path: Path)
 def test_a_sampler_for_one_objective_is_refused_for_two(tmp_path: Path) -> None:
     path = write(tmp_path, "sweep:\n  objective: pareto\n  sampler: gp\n")
     assert mistakes_of(path) == [
-        "experiment.yaml:3: sweep.sampler must be tpe, random or auto with the objective pareto, "
-        "but is gp; set it to auto"
+        "experiment.yaml:3: sweep.sampler must be tpe, random, grid or auto with the objective "
+        "pareto, but is gp; set it to auto"
     ]
 
 

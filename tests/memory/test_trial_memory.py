@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from slrtune.config.experiment import Experiment, broken_rules
+from slrtune.config.experiment import Experiment
+from slrtune.config.rules import broken_rules
 from slrtune.memory import MemoryPredictor, TrialMemory
 from slrtune.memory.micro_batch import with_micro_batch
 from slrtune.training.checkpoint import read_checkpoint

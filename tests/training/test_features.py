@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from slrtune.config.errors import UserError
-from slrtune.config.experiment import Experiment, broken_rules
+from slrtune.config.experiment import Experiment
+from slrtune.config.rules import broken_rules
 from slrtune.data.augment import evaluation_view
 from slrtune.data.loader import build_loader
 from slrtune.data.prepare import prepare_data
