@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +18,7 @@ from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
+from slrtune.config.claim import claimed
 from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
@@ -171,22 +172,11 @@ def _print_profile(folder: Path) -> None:
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
     """This process alone trains in ``folder``."""
-    try:
+    another = "give this run another --name"
+    with contextlib.suppress(OSError):  # the lock says what is wrong
         folder.mkdir(exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"{folder}: must be a folder that can be written to, but {error}; "
-            "give this run another --name"
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another slrtune trains in this folder right now; wait for it, "
-                "or give this run another --name"
-            ) from None
+    rule = "another slrtune ({owner}) trains in this folder right now; wait for it, or"
+    with claimed(folder / ".lock", f"{folder}: {rule} {another}"):
         yield
 
 

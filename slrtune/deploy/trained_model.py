@@ -88,6 +88,11 @@ def find_checkpoint(path: Path) -> Path:
             return candidate
     if (path / "sweep.json").exists():
         cure = f"`slrtune results {path}` writes it once a trial has finished an epoch"
+    elif (path.parent / "sweep.json").exists():
+        cure = (
+            "a sweep keeps those of its best trials only (sweep.keep_checkpoints), and of trials "
+            "that have finished an epoch"
+        )
     elif (path / "experiment.json").exists() or (path / "checkpoints").is_dir():
         cure = "it is there once training has finished an epoch"
     else:

@@ -129,8 +129,8 @@ class SweepBoard:
 
     @property
     def num_ended(self) -> int:
-        """Trials that have ended, one way or other."""
-        return self.count("completed", "pruned", "oom", "error", "interrupted")
+        """Trials of which nothing more will come."""
+        return self.count("completed", "pruned", "oom", "error")
 
     @property
     def num_left(self) -> int:
