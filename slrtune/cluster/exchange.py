@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+# Type of the error that says nothing about a trial: there is nobody left to train it.
+NOBODY_LEFT = "WorkerGroupLost"
 EventKind = Literal["started", "epoch", "finished", "failed", "waiting"]
 
 # A trial asks about once a second; one that has been silent for this long is dead.
@@ -262,7 +264,7 @@ class Exchange:
 
     def _fail_lost(self, state: _TaskState) -> None:
         message = f"no worker group is left: {next(reversed(self._lost_groups.values()))}"
-        self._end(state, _failure("WorkerGroupLost", message))
+        self._end(state, _failure(NOBODY_LEFT, message))
 
     def _end(self, state: _TaskState, event: Event) -> None:
         if state.phase in ("waiting", "running"):

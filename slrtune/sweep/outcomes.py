@@ -58,6 +58,8 @@ def outcome_of(result: dict[str, Any], objective: Objective, *, is_error: bool) 
     """How a launched trial ended, from its last result."""
     if result.get("outcome") == "oom":
         return "oom"
+    if result.get("outcome") == "interrupted":
+        return "interrupted"
     if is_error or result.get("outcome") == "error":
         return "error"
     value = result.get(objective.best_metric)

@@ -50,7 +50,7 @@ def run_sweep(
         Whether all trials ended by themselves.
 
     Raises:
-        UserError: nothing that was drawn fits the memory budget.
+        UserError: nothing that was drawn fits the memory budget, or no worker group is left.
     """
     callback = SweepCallback(board, watchers)
     searcher = TruthfulSearch(
@@ -81,6 +81,11 @@ def run_sweep(
         board.is_tried_out = searcher.is_tried_out
         ended_by_itself = board.is_exhausted or board.is_out_of_hours or board.is_tried_out
         searcher.study.set_user_attr(ENDED_BY_ITSELF, ended_by_itself)
+    if searcher.lost:
+        raise UserError(
+            f"resources: {searcher.lost}; the sweep has stopped, and what was finished is kept: "
+            f"mend it, then `slrtune sweep --resume {plan.folder}`"
+        )
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))
     return num_cut_off == 0 and (not board.num_left or ended_by_itself)

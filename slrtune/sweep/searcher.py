@@ -75,6 +75,7 @@ class TruthfulSearch(Searcher):
         is_exhausted: ``sweep.max_draws_per_trial`` configurations in a row did not fit.
         is_out_of_hours: another trial would not have kept to ``sweep.max_gpu_hours``.
         is_tried_out: every configuration of the grid was given out.
+        lost: why nobody is left to train; empty = somebody is.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class TruthfulSearch(Searcher):
         self._open: dict[str, optuna.Trial] = {}
         self._last_results: dict[str, dict[str, Any]] = {}
         self._num_misses = 0
+        self.lost = ""
         self._spending = Spending(sweep.max_gpu_hours, devices_per_trial)
         for trial in self.earlier:
             if trial.row.state == "infeasible":
@@ -117,6 +119,8 @@ class TruthfulSearch(Searcher):
 
         None after some seconds without one: Tune asks again once it has looked at its trials.
         """
+        if self.lost:
+            return Searcher.FINISHED
         if not self._spending.allows_another():
             if self._open:
                 return None  # what runs may end early and leave room
@@ -198,6 +202,9 @@ class TruthfulSearch(Searcher):
         trial = self._open.pop(trial_id)
         self._spending.end(trial.number)
         outcome = outcome_of(result, self._objective, is_error=error)
+        if outcome == "interrupted":
+            self.lost = str(result.get("error", "its worker group was lost"))
+            return  # it stays open, and waits for the next start
         self._tell(trial, outcome, result)
 
     def close_open_trials(self) -> int:

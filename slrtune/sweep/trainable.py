@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from slrtune.cluster.exchange import Event, Task
+from slrtune.cluster.exchange import NOBODY_LEFT, Event, Task
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import SearchSpace
@@ -96,6 +96,8 @@ class WarmTrial(tune.Trainable):
         first_line = error["message"].splitlines()[0]
         figures = {"error": f"{error['error_type']}: {first_line}", "outcome": "error"}
         figures |= error.get("whereabouts", {})  # one that never reached a worker has none
+        if error["error_type"] == NOBODY_LEFT:
+            figures["outcome"] = "interrupted"
         if error["is_out_of_memory"]:
             figures["outcome"] = "oom"
             if error["peak_gib"] is not None:

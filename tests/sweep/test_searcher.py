@@ -134,6 +134,20 @@ def test_what_an_interrupt_cut_off_waits_with_what_it_reached(tmp_path: Path) ->
     assert only_trial(search).user_attrs["last_report"]["epoch"] == 1
 
 
+def test_where_no_worker_group_is_left_the_search_ends_and_its_trials_can_go_on(
+    tmp_path: Path,
+) -> None:
+    search = a_search(tmp_path / "s")
+    config = search.suggest("a")
+    assert isinstance(config, dict)
+    epoch = an_epoch(config["params"], 1)
+    search.on_trial_result("a", epoch)
+    search.on_trial_complete("a", {**epoch, "outcome": "interrupted", "error": "no group is left"})
+    assert (search.suggest("b"), search.lost) == ("FINISHED", "no group is left")
+    search.close_open_trials()
+    assert a_search(tmp_path / "s").suggest("c") == config
+
+
 @pytest.mark.parametrize("budget_gib", [None, 3.0])
 def test_the_same_seed_gives_the_same_suggestions(tmp_path: Path, budget_gib: float | None) -> None:
     drawn = []
