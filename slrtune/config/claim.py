@@ -40,7 +40,8 @@ def claimed(lock_file: Path, refusal: str, wait_s: float = _LEAST_WAIT_S) -> Ite
         lock = lock_file.open("a+", encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"{lock_file.parent}: must be a folder that can be written to, but {error}; choose another"
+            f"{lock_file.parent}: must be a folder that can be written to, but {error}; choose "
+            "another"
         ) from None
     with lock:
         if not _wait_for(lock, wait_s):
