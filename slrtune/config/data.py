@@ -73,6 +73,12 @@ class DataConfig(Settings):
     end_frame, start_s, end_s, left, top, right, bottom, keypoints."""
     keypoints: Path | None = None
     """Folder of per-frame landmarks, `<path of the clip>.npy`, first axis = frames. Optional."""
+    keypoints_unit: Literal["fraction", "px"] = "fraction"
+    """What the first two numbers of a landmark are: x and y as shares of the video's width and
+    height, as MediaPipe gives them, or pixels. Read when training, see training.keypoint_weight."""
+    keypoint_swaps: tuple[tuple[int, int], ...] = ()
+    """Pairs of landmarks, by their numbers from 0, that change places when a clip is mirrored (left
+    wrist, right wrist). Of use with augmentation.use_horizontal_flip only."""
     split_by: Literal["official", "signer", "stratified"] = "official"
     """`official`: splits as the data list them. `signer`: drawn anew, no signer in two splits.
     `stratified`: drawn anew, every gloss in equal shares. Both from `split_seed`, `val_fraction`

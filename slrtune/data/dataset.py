@@ -19,7 +19,8 @@ from slrtune.data.augment import (
     evaluation_view,
     needed_part,
 )
-from slrtune.data.changes import draw_change
+from slrtune.data.changes import Change, draw_change
+from slrtune.data.keypoints import PackedPicture, keypoints_in_view
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.pack.clip import decode_clip
 from slrtune.data.pack.parameters import PackParameters
@@ -35,21 +36,23 @@ class Sample(NamedTuple):
     """One clip: uint8 (T, C, H, W), label, and place in the manifest.
 
     With a ``change`` still to be made, the pictures are of any size; without, as the model sees
-    them.
+    them. ``keypoints``, where they are wanted, are always as the model sees them: (T, K, 2).
     """
 
     frames: Tensor
     label: int
     clip_id: int
     change: PartChange | None = None
+    keypoints: Tensor | None = None
 
 
 class ClipPlace(NamedTuple):
-    """Where a clip lies in the pack, and what it shows."""
+    """Where a clip lies in the pack, what it shows, and width and height of its video."""
 
     position: int
     clip_id: int
     label: int
+    video_px: tuple[int, int] = (0, 0)
 
 
 class ClipDataset(Dataset[Sample]):
@@ -67,12 +70,18 @@ class ClipDataset(Dataset[Sample]):
         *,
         is_training: bool,
         seed: int,
+        num_keypoints: int = 0,
     ) -> None:
+        """
+        Args:
+            num_keypoints: K, of every clip that has any; 0 = samples without landmarks.
+        """
         self.clips = clips
         self.is_training = is_training
         self._reader = PackReader(pack)
         self._config = config
         self._seed = seed
+        self._num_keypoints = num_keypoints
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -89,7 +98,7 @@ class ClipDataset(Dataset[Sample]):
             return sample
         frames, changes = sample.frames.unsqueeze(0), Changes((sample.change,))
         view = change_clips(frames, changes, self._config.image_size)[0]
-        return Sample(view, sample.label, sample.clip_id)
+        return sample._replace(frames=view, change=None)
 
     def __getitems__(self, keys: Sequence[int | Key]) -> list[Sample]:
         """The samples of a batch, read in the order in which they lie on the disk.
@@ -105,15 +114,25 @@ class ClipDataset(Dataset[Sample]):
         """The sample of a key, with its change still to be made."""
         epoch, index, repeat = key if isinstance(key, tuple) else (0, key, 0)
         clip, packed = self.clips[index], self.packed_frames(index)
-        if not self.is_training:
-            return Sample(_evaluation_frames(packed, self._config), clip.label, clip.clip_id)
-        rng = sample_stream(self._seed, epoch, clip.clip_id, repeat)
         config = self._config
+        if not self.is_training:
+            chosen = uniform(len(packed), config.num_frames)
+            frames = channels_first(torch.from_numpy(packed[chosen]))
+            view = evaluation_view(frames, config.image_size)
+            points = self._keypoints(clip, chosen, frames, Change())
+            return Sample(view, clip.label, clip.clip_id, keypoints=points)
+        rng = sample_stream(self._seed, epoch, clip.clip_id, repeat)
         chosen = training_frames(len(packed), config, rng)
         frames = channels_first(torch.from_numpy(packed[chosen]))
         change = draw_change(config.augmentation, rng)
         part, part_change = needed_part(frames, config.image_size, change)
-        return Sample(part, clip.label, clip.clip_id, part_change)
+        points = self._keypoints(clip, chosen, frames, change)
+        return Sample(part, clip.label, clip.clip_id, part_change, points)
+
+    def keypoints_shape(self, index: int) -> tuple[int, ...] | None:
+        """(T', K, D) of a clip's packed landmarks; None where it has none."""
+        points = self._reader.keypoints(self.clips[index].position)[1]
+        return None if points is None else points.shape
 
     def packed_frames(self, index: int) -> PackedFrames:
         """All packed frames of a clip: indexable uint8 (T', H', W', 3), mapped and read-only."""
@@ -125,6 +144,19 @@ class ClipDataset(Dataset[Sample]):
                 f"found {clip_id}"
             )
         return frames
+
+    def _keypoints(
+        self, clip: ClipPlace, chosen: np.ndarray, frames: Tensor, change: Change
+    ) -> Tensor | None:
+        """(T, K, 2) in the view; all NaN for a clip without landmarks."""
+        if not self._num_keypoints:
+            return None
+        crop, points = self._reader.keypoints(clip.position)
+        if points is None:
+            return torch.full((len(chosen), self._num_keypoints, 2), torch.nan)
+        height, width = frames.shape[-2:]
+        picture = PackedPicture(clip.video_px, crop, height, width)
+        return keypoints_in_view(points[chosen], picture, change, self._config)
 
     def _position(self, key: int | Key) -> int:
         return self.clips[key[1] if isinstance(key, tuple) else key].position
@@ -166,10 +198,6 @@ def load_clip(path: Path, config: DataConfig) -> Tensor:
         VideoError: the file is not usable.
     """
     record = ClipRecord(path.name, gloss="", split="")
-    clip = decode_clip(path.parent, record, PackParameters.of(config)).clip
-    return _evaluation_frames(clip.frames, config)
-
-
-def _evaluation_frames(packed: PackedFrames, config: DataConfig) -> Tensor:
+    packed = decode_clip(path.parent, record, PackParameters.of(config)).clip.frames
     chosen = packed[uniform(len(packed), config.num_frames)]
     return evaluation_view(channels_first(torch.from_numpy(chosen)), config.image_size)

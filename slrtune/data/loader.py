@@ -31,12 +31,15 @@ class ClipBatch:
         labels: int64 (B,), places in the prepared data's glosses.
         clip_ids: int64 (B,), places in its manifest.
         augment: what `to` still has to make of the frames, which are of packed size until then.
+        keypoints: float32 (B, T, K, 2), landmarks as the model sees them, see `keypoints_in_view`;
+            None where nothing is learnt from them.
     """
 
     frames: Tensor
     labels: Tensor
     clip_ids: Tensor
     augment: Augment | None = None
+    keypoints: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,6 +51,9 @@ class ClipBatch:
             frames if self.augment is None else self.augment(frames),
             self.labels.to(device, non_blocking=True),
             self.clip_ids.to(device, non_blocking=True),
+            keypoints=None
+            if self.keypoints is None
+            else self.keypoints.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> ClipBatch:
@@ -57,6 +63,7 @@ class ClipBatch:
             frames=self.frames.pin_memory(),
             labels=self.labels.pin_memory(),
             clip_ids=self.clip_ids.pin_memory(),
+            keypoints=None if self.keypoints is None else self.keypoints.pin_memory(),
         )
 
 
@@ -132,6 +139,7 @@ def build_loader(
     pin_memory: bool = False,
     class_balance: float = 0.0,
     features: FeatureFile | None = None,
+    num_keypoints: int = 0,
 ) -> ClipLoader:
     """The loader of ``config.train_split`` or ``config.val_split`` for one rank.
 
@@ -144,13 +152,14 @@ def build_loader(
         pin_memory: page-locked batches; only for training on a GPU.
         class_balance: how far clips of rare glosses come more often in training, 0..1.
         features: give these instead of pixels.
+        num_keypoints: landmarks that every clip which has any has; 0 = batches without them.
 
     Raises:
         ValueError: sizes that do not divide.
     """
     split = config.train_split if is_training else config.val_split
     dataset: ClipDataset | FeatureDataset = replace(prepared, config=config).dataset(
-        split, is_training=is_training, seed=seed
+        split, is_training=is_training, seed=seed, num_keypoints=num_keypoints
     )
     if features is not None:
         dataset = FeatureDataset(
@@ -190,7 +199,7 @@ def collate(
         image_size: S, for samples whose change is still to be made.
         augments_later: leave the changes to `ClipBatch.to`.
     """
-    frames, labels, clip_ids, changes = zip(*samples, strict=True)
+    frames, labels, clip_ids, changes, points = zip(*samples, strict=True)
     augment = None
     if changes[0] is None:
         batch = torch.stack(frames)
@@ -198,4 +207,5 @@ def collate(
         batch, augment = pad_together(frames), Augment(Changes(changes), image_size)
         if not augments_later:
             batch, augment = augment(batch), None
-    return ClipBatch(batch, torch.tensor(labels), torch.tensor(clip_ids), augment)
+    keypoints = None if points[0] is None else torch.stack(points)
+    return ClipBatch(batch, torch.tensor(labels), torch.tensor(clip_ids), augment, keypoints)

@@ -96,20 +96,34 @@ class PreparedData:
             for record in self.records
         )
 
-    def dataset(self, split: str, *, is_training: bool, seed: int) -> ClipDataset:
+    def dataset(
+        self, split: str, *, is_training: bool, seed: int, num_keypoints: int = 0
+    ) -> ClipDataset:
         """The usable clips of ``split`` that have what is needed: a gloss, or a sentence.
 
         Augmented, and sampled at random, only for training. The label of a clip without a gloss
-        is 0.
+        is 0. With ``num_keypoints`` the samples have so many landmarks.
         """
         label_of = {gloss: label for label, gloss in enumerate(self.glosses)}
         usable = [(i, record) for i, record in enumerate(self.records) if record.is_usable]
         clips = tuple(
-            ClipPlace(position, clip_id, label_of.get(record.gloss, 0))
+            ClipPlace(
+                position,
+                clip_id,
+                label_of.get(record.gloss, 0),
+                (record.width or 0, record.height or 0),
+            )
             for position, (clip_id, record) in enumerate(usable)  # a pack holds just the usable
             if record.split == split and has_needed(record, self.needs)
         )
-        return ClipDataset(self.pack, clips, self.config, is_training=is_training, seed=seed)
+        return ClipDataset(
+            self.pack,
+            clips,
+            self.config,
+            is_training=is_training,
+            seed=seed,
+            num_keypoints=num_keypoints,
+        )
 
 
 def prepare_data(

@@ -108,8 +108,9 @@ def copied_ahead(batches: Iterator[ClipBatch], device: torch.device) -> Iterator
     while ahead is not None:
         batch, computing = ahead, torch.cuda.current_stream(device)
         computing.wait_stream(stream)
-        for tensor in (batch.frames, batch.labels):
-            # its memory belongs to the copying stream, which must not reuse it too early
-            tensor.record_stream(computing)
+        for tensor in (batch.frames, batch.labels, batch.keypoints):
+            if tensor is not None:
+                # its memory belongs to the copying stream, which must not reuse it too early
+                tensor.record_stream(computing)
         ahead = copy_next()
         yield batch

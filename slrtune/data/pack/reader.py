@@ -18,6 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from slrtune.config.errors import UserError
 from slrtune.data.manifest import ClipRecord, read_manifest
 from slrtune.data.pack.parameters import PACK_VERSION, PackParameters
@@ -200,6 +202,12 @@ class PackReader:
         """Clip id and everything that is packed of the clip: landmarks, crop, frame numbers."""
         shard, index = self._locate(position)
         return shard.clip(index)
+
+    def keypoints(self, position: int) -> tuple[tuple[int, int, int, int], np.ndarray | None]:
+        """What part of the video is packed, in its pixels, and the landmarks (T', K, D) of the
+        packed frames; None for a clip without."""
+        shard, index = self._locate(position)
+        return shard.keypoints(index)
 
     def _locate(self, position: int) -> tuple[Shard, int]:
         number = bisect_right(self._ends, position)

@@ -174,14 +174,20 @@ class Shard:
         """Clip id and everything that is packed of a clip."""
         batch = self._reader.get_batch(index)
         clip_id, frames = self.read(index)
-        source_frames, crop = (_numbers(batch.column(i).values, np.int32) for i in (2, 3))
+        source_frames = _numbers(batch.column(2).values, np.int32)
+        every = np.arange(len(frames))
+        return clip_id, PackedClip(frames[every], source_frames, *self.keypoints(index))
+
+    def keypoints(self, index: int) -> tuple[tuple[int, int, int, int], np.ndarray | None]:
+        """What part of the video is packed, in its pixels, and landmarks float32 (T', K, D): the
+        mapped file itself and read-only; None for a clip without."""
+        batch = self._reader.get_batch(index)
+        left, top, right, bottom = _numbers(batch.column(3).values, np.int32).tolist()
         points = batch.column(_KEYPOINTS)[0].as_buffer()
         if points is not None:
             shape = _numbers(batch.column(_KEYPOINTS_SHAPE).values, np.int32)
             points = np.frombuffer(points, np.float32).reshape(shape)
-        every = np.arange(len(frames))
-        left, top, right, bottom = crop.tolist()
-        return clip_id, PackedClip(frames[every], source_frames, (left, top, right, bottom), points)
+        return (left, top, right, bottom), points
 
 
 def _clip_id(batch: pa.RecordBatch) -> int:
