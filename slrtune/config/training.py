@@ -44,6 +44,13 @@ class TrainingConfig(Settings):
     gloss_ctc_weight: float = Field(default=0.0, ge=0.0, le=10.0)
     """Translation: weight of a second CTC loss over the glosses, where the data have both glosses
     and sentences (PHOENIX). 0 = the glosses are not looked at."""
+    gloss_weight: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Translation: weight of telling which glosses a clip shows, in whatever order, from the mean
+    of its tokens, where the data have both glosses and sentences. 0 = not learnt."""
+    keypoint_weight: float = Field(default=0.0, ge=0.0, le=100.0)
+    """Translation: weight of finding the landmarks of each frame from its features, where the data
+    have them (data.keypoints): the encoder learns to look at hands and face. 10 is about as strong
+    as the text. 0 = the landmarks are not looked at."""
     mixup_alpha: float = Field(default=0.0, ge=0.0, le=10.0)
     """Mixup (Zhang et al. 2018): a clip is blended with another one of its micro-batch, in a share
     drawn from Beta(x, x), and so is its label. 0 = off, 0.2 to 0.8 is usual. A clip and its frames

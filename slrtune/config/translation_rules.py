@@ -41,6 +41,19 @@ def _what_writes_has_learnt(experiment: Experiment) -> Iterator[BrokenRule]:
             )
 
 
+def _extras_belong_to_translators(experiment: Experiment) -> Iterator[BrokenRule]:
+    if experiment.model.task == "translation":
+        return
+    for key in ("gloss_weight", "keypoint_weight"):
+        if getattr(experiment.training, key):
+            yield BrokenRule(
+                f"training.{key}",
+                ("model.name",),
+                f"must be 0 for model {experiment.model.name}, which does not translate; set it to "
+                "0 or model.name to dense_vit",
+            )
+
+
 def _texts_are_not_mixed(experiment: Experiment) -> Iterator[BrokenRule]:
     if experiment.model.task != "translation":
         return
@@ -84,6 +97,7 @@ def _pretraining_ends_and_has_others(experiment: Experiment) -> Iterator[BrokenR
 TRANSLATION_RULES = (
     _something_is_learnt,
     _what_writes_has_learnt,
+    _extras_belong_to_translators,
     _texts_are_not_mixed,
     _pretraining_ends_and_has_others,
 )

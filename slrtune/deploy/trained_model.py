@@ -33,6 +33,7 @@ class TrainedModel:
         glosses: the place of a gloss is its label.
         tokenizer: of a translator; None of other models.
         clip_s: median seconds of a translator's training clips; None where not known.
+        num_keypoints: landmarks that it finds in each frame.
         metrics: of the epoch whose weights these are.
         weights: state of the model, on the CPU.
     """
@@ -43,6 +44,7 @@ class TrainedModel:
     glosses: tuple[str, ...]
     tokenizer: TextTokenizer | None
     clip_s: float | None
+    num_keypoints: int
     metrics: Mapping[str, float]
     weights: Mapping[str, Any]
 
@@ -50,7 +52,7 @@ class TrainedModel:
     def sizes(self) -> OutputSizes:
         """What the model has outputs for."""
         vocab_size = self.tokenizer.vocab_size if self.tokenizer is not None else 0
-        return OutputSizes(len(self.glosses), vocab_size)
+        return OutputSizes(len(self.glosses), vocab_size, num_keypoints=self.num_keypoints)
 
     def build(self) -> VideoModel:
         """The model with its weights, on the CPU. Nothing is downloaded.
@@ -132,6 +134,7 @@ def read_trained_model(path: Path, overrides: Overrides | None = None) -> Traine
         glosses=tuple(content["glosses"]),
         tokenizer=None if tokenizer is None else TextTokenizer.from_json(tokenizer),
         clip_s=content.get("clip_s"),
+        num_keypoints=content.get("num_keypoints", 0),
         metrics=content["metrics"],
         weights=content["model"],
     )

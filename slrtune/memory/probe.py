@@ -54,7 +54,7 @@ def probe(
     config = with_micro_batch(experiment, size).training
     with torch.random.fork_rng():
         model = build_model(experiment, sizes, is_pretrained=False)
-        loader = _RandomClips(experiment, size, num_micro_batches, sizes.num_glosses)
+        loader = _RandomClips(experiment, size, num_micro_batches, sizes)
         task = task_without_data(experiment, sizes)
         trainer = Trainer(model, loader, loader, config, device, task=task)
         trainer.network.train()
@@ -68,7 +68,7 @@ def probe(
         del trainer  # gradients, optimizer state
         memory = PeakMemory(model, device)
         with torch.inference_mode(), memory.measuring(), precision.autocast(is_inference=True):
-            clip = next(iter(_RandomClips(experiment, 1, 1, sizes.num_glosses))).to(device)
+            clip = next(iter(_RandomClips(experiment, 1, 1, sizes))).to(device)
             started_s = time.perf_counter()
             outputs = model(
                 *task.inputs(
@@ -81,10 +81,11 @@ def probe(
 
 
 class _RandomClips:
-    def __init__(self, experiment: Experiment, size: int, length: int, num_glosses: int) -> None:
+    def __init__(self, experiment: Experiment, size: int, length: int, sizes: OutputSizes) -> None:
         data = experiment.data
         self._shape = (size, data.num_frames, 3, data.image_size, data.image_size)
-        self._length, self._num_labels = length, max(num_glosses, 1)
+        self._length, self._num_labels = length, max(sizes.num_glosses, 1)
+        self._points = (size, data.num_frames, sizes.num_keypoints, 2)
 
     def __len__(self) -> int:
         return self._length
@@ -97,4 +98,5 @@ class _RandomClips:
         for _ in range(self._length):
             frames = torch.randint(0, 256, self._shape, dtype=torch.uint8)
             labels = torch.randint(0, self._num_labels, (size,))
-            yield ClipBatch(frames, labels, torch.arange(size))
+            points = torch.rand(self._points) if self._points[2] else None
+            yield ClipBatch(frames, labels, torch.arange(size), keypoints=points)

@@ -20,7 +20,7 @@ _IRRELEVANT = frozenset((
 # Of these it only matters whether they are 0.
 _SHARES = frozenset((
     "dropout", "attention_dropout", "drop_path", "label_smoothing", "gloss_ctc_weight",
-    "contrastive_epochs",
+    "contrastive_epochs", "gloss_weight", "keypoint_weight",
 ))  # fmt: skip
 # Of these it only matters whether they are there.
 _OPTIONS = frozenset(("ema_decay", "max_grad_norm"))

@@ -54,6 +54,7 @@ class FakeTrial:
         self, experiment: Experiment, device: DeviceType, sizes: OutputSizes, num_workers: int
     ) -> None:
         self._data, self._device, self._num_workers = experiment.data, device, num_workers
+        self._num_keypoints = sizes.num_keypoints
         self.tracker = TimelineTracker(workspace_bytes if device.is_cuda else None)
         config = _traced_config(experiment.training, device)
         self._last_epoch = config.max_epochs - 1
@@ -126,7 +127,7 @@ class FakeTrial:
             yield
 
     def _clips(self, batch_size: int) -> ClipBatch:
-        return _fake_clips(self._data, batch_size)
+        return _fake_clips(self._data, batch_size, self._num_keypoints)
 
     def _training_clips(self, batch_size: int) -> ClipBatch:
         clips = self._clips(batch_size)
@@ -219,12 +220,15 @@ def _traced_config(training: TrainingConfig, device: DeviceType) -> TrainingConf
     )
 
 
-def _fake_clips(data: DataConfig, batch_size: int) -> ClipBatch:
+def _fake_clips(data: DataConfig, batch_size: int, num_keypoints: int) -> ClipBatch:
     shape = (batch_size, data.num_frames, 3, data.image_size, data.image_size)
     return ClipBatch(
         torch.empty(shape, dtype=torch.uint8),
         torch.empty(batch_size, dtype=torch.int64),
         torch.empty(batch_size, dtype=torch.int64),
+        keypoints=torch.empty(batch_size, data.num_frames, num_keypoints, 2)
+        if num_keypoints
+        else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Dense ViT translator: an image network per frame, convolutions over time, a text decoder.
 
 Shapes: B batch, T frames, C channels, H W pixels, F features of a frame, D width over time,
-Q tokens of the video, L text length, V vocabulary, G glosses.
+Q tokens of the video, L text length, V vocabulary, G glosses, K landmarks.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from slrtune.models.text_decoder import CachedText, TextDecoder
 from slrtune.models.transformer import (
     LAYER_NORM_EPS,
     EncoderBlock,
+    init_weights,
     mean_of_valid_frames,
     xavier_weights,
 )
@@ -36,6 +37,25 @@ from slrtune.models.translation import DecoderState, TranslationModel, Translato
 
 EMBEDDING_DIM = 128
 """E, as SimCLR's projection (Chen et al. 2020)."""
+
+
+class KeypointHead(nn.Module):
+    """Where the landmarks of a frame are, by its features alone.
+
+    Args:
+        num_features: F.
+        num_keypoints: K.
+    """
+
+    def __init__(self, num_features: int, num_keypoints: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(num_features, eps=LAYER_NORM_EPS)
+        self.places = nn.Linear(num_features, 2 * num_keypoints)
+        self.apply(init_weights)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, F) to (B, T, K, 2), x and y; the middle of the picture is 0.5."""
+        return self.places(self.norm(features)).unflatten(2, (-1, 2)) + 0.5
 
 
 @register_model("dense_vit")
@@ -50,6 +70,8 @@ class DenseViT(TranslationModel):
         image_size: H and W in pixels.
         num_glosses: G; 0 = no CTC over glosses.
         has_embedding: the output holds a vector of each clip, for contrastive pretraining.
+        num_bag_glosses: G; 0 = no telling which glosses there are.
+        num_keypoints: K of each frame; 0 = none.
         size, embed_dim, depth, num_heads, patch_size: see :class:`DenseViTConfig`.
         pretrained, frame_chunk_size, attention_chunk_size, activation_checkpointing,
             freeze_batch_norm, drop_path: see :func:`frame_encoder`.
@@ -78,6 +100,8 @@ class DenseViT(TranslationModel):
         image_size: int,
         num_glosses: int = 0,
         has_embedding: bool = False,
+        num_bag_glosses: int = 0,
+        num_keypoints: int = 0,
         size: DenseViTSize = "large",
         embed_dim: int | None = None,
         depth: int | None = None,
@@ -152,9 +176,14 @@ class DenseViT(TranslationModel):
             width,
             dropout=dropout,
         )
+        self.gloss_head = nn.Linear(width, num_bag_glosses) if num_bag_glosses else None
+        self.keypoint_head = None
+        if num_keypoints:
+            self.keypoint_head = KeypointHead(self.backbone.num_features, num_keypoints)
         self.embedding_head = nn.Linear(width, EMBEDDING_DIM) if has_embedding else None
         for module in (
-            self.projection, self.ctc_head, self.gloss_ctc_head, self.embedding_head,
+            self.projection, self.ctc_head, self.gloss_ctc_head, self.gloss_head,
+            self.embedding_head,
         ):  # fmt: skip
             if module is not None:
                 module.apply(xavier_weights)
@@ -172,12 +201,18 @@ class DenseViT(TranslationModel):
     def forward(  # type: ignore[override]
         self, frames: Tensor, frame_mask: Tensor | None, tokens: Tensor
     ) -> TranslatorOutput:
-        memory = self.encode(frames, frame_mask)
+        features = self.backbone.of_clips(frames, frame_mask)
+        memory = self.encode_features(features, frame_mask)
         token_logits = self.decoder(tokens, memory.tokens, memory.mask)
-        if self.embedding_head is None:
-            return TranslatorOutput(memory, token_logits, {})
-        whole = self.embedding_head(mean_of_valid_frames(memory.tokens, memory.mask))
-        return TranslatorOutput(memory, token_logits, {"embedding": F.normalize(whole, dim=1)})
+        extras: dict[str, Tensor] = {}
+        whole = mean_of_valid_frames(memory.tokens, memory.mask)
+        if self.gloss_head is not None:
+            extras["gloss"] = self.gloss_head(whole)
+        if self.keypoint_head is not None:
+            extras["keypoints"] = self.keypoint_head(features)
+        if self.embedding_head is not None:
+            extras["embedding"] = F.normalize(self.embedding_head(whole), dim=1)
+        return TranslatorOutput(memory, token_logits, extras)
 
     def encode(self, frames: Tensor, frame_mask: Tensor | None = None) -> VideoMemory:
         return self.encode_features(self.backbone.of_clips(frames, frame_mask), frame_mask)

@@ -3,7 +3,7 @@
 Ids of text: 0 = padding and blank of CTC, 1 = begin, 2 = end, 3 = unknown, then the vocabulary.
 
 Shapes: B batch, T frames, C channels, H W pixels, Q tokens of the video, D width, L text length,
-V vocabulary with the four ids above, G glosses.
+V vocabulary with the four ids above, G glosses, K landmarks.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class TranslatorOutput(NamedTuple):
         memory: the clip.
         token_logits: (B, L, V), of the next token at each place of the text.
         extras: by name what a model predicts besides, where its settings ask for it: ``gloss``
-            (B, G) logits, ``keypoints`` (B, T, K), ``embedding`` (B, E) of length 1.
+            (B, G) logits, ``keypoints`` (B, T, K, 2) from 0, the left and upper edge, to 1,
+            ``embedding`` (B, E) of length 1.
     """
 
     memory: VideoMemory
@@ -68,8 +69,9 @@ class DecoderState(Protocol):
 class TranslationModel(VideoModel):
     """Video to text: an encoder of clips and a decoder that writes token after token.
 
-    Built with ``vocab_size`` V and ``num_glosses`` G (0 = none) in place of ``num_classes``, and
-    ``has_embedding``: whether outputs hold the embedding of each clip.
+    Built with ``vocab_size`` V in place of ``num_classes``, and for what else it shall predict with
+    ``num_glosses`` G (CTC), ``num_bag_glosses``, ``num_keypoints`` K (0 = not that) and
+    ``has_embedding``.
     Padding, in frames and behind the text, may hold any value or id: it changes nothing that is
     real.
     """

@@ -34,8 +34,9 @@ class CheckpointStore:
     - ``best.pt``: the best weights so far, with all that using them needs: keys ``model``
       (weights), ``experiment`` (JSON of :class:`Experiment`), ``glosses`` (a label is an index),
       ``tokenizer`` (JSON of a translator's :class:`TextTokenizer`; None for other models),
-      ``clip_s`` (median length of a translator's training clips, where known) and ``metrics`` (of
-      its epoch; which one is ``metrics["epoch"]``).
+      ``clip_s`` (median length of a translator's training clips, where known), ``num_keypoints``
+      (of a frame, where they are learnt) and ``metrics`` (of its epoch; which one is
+      ``metrics["epoch"]``).
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CheckpointStore:
         glosses: Sequence[str],
         tokenizer: TextTokenizer | None = None,
         clip_s: float | None = None,
+        num_keypoints: int = 0,
     ) -> None:
         self.last = folder / "last.pt"
         self.previous = folder / "previous.pt"
@@ -55,6 +57,7 @@ class CheckpointStore:
             "glosses": list(glosses),
             "tokenizer": tokenizer.to_json() if tokenizer is not None else None,
             "clip_s": clip_s,
+            "num_keypoints": num_keypoints,
         }
 
     def save_best(self, model: dict[str, Any], metrics: dict[str, float]) -> None:

@@ -12,16 +12,19 @@ class OutputSizes(NamedTuple):
     """What the data ask of a model.
 
     Attributes:
-        num_glosses: glosses to tell apart; for translation, glosses that CTC spells (0 = none).
+        num_glosses: glosses to tell apart; for translation, those of the training clips where they
+            are learnt (else 0).
         vocab_size: tokens of a translator's texts, specials included; 0 for recognition.
         text_length: tokens of the longest text, with its beginning; 0 for recognition.
-        gloss_length: glosses of the longest clip, where CTC spells them.
+        gloss_length: glosses of the longest clip, where they are learnt.
+        num_keypoints: landmarks of a frame, where they are learnt.
     """
 
     num_glosses: int
     vocab_size: int = 0
     text_length: int = 0
     gloss_length: int = 0
+    num_keypoints: int = 0
 
 
 def build_model(
@@ -39,8 +42,14 @@ def build_model(
     if not is_pretrained:
         settings["pretrained"] = False
     if experiment.model.task == "translation":
-        settings |= {"vocab_size": sizes.vocab_size, "num_glosses": sizes.num_glosses}
-        settings["has_embedding"] = experiment.training.contrastive_epochs > 0
+        training = experiment.training
+        settings |= {
+            "vocab_size": sizes.vocab_size,
+            "num_glosses": sizes.num_glosses if training.gloss_ctc_weight else 0,
+            "num_bag_glosses": sizes.num_glosses if training.gloss_weight else 0,
+            "num_keypoints": sizes.num_keypoints if training.keypoint_weight else 0,
+            "has_embedding": training.contrastive_epochs > 0,
+        }
     else:
         settings["num_classes"] = sizes.num_glosses
     return create_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from slrtune.config.errors import UserError
@@ -12,7 +12,9 @@ from slrtune.data.prepare import PreparedData
 from slrtune.data.splits import has_needed
 from slrtune.text.tokenizer import TextTokenizer
 from slrtune.training.construction import OutputSizes
+from slrtune.training.landmarks import num_keypoints
 
+_GLOSS_WEIGHTS = ("gloss_ctc_weight", "gloss_weight")
 Ids = Mapping[int, list[int]]
 """Ids of what a clip says, by clip id."""
 
@@ -26,8 +28,9 @@ class Corpus:
         texts: normalized sentences by clip id.
         token_ids: of the sentences, without begin and end; cut to what the model may write.
         num_cut: training sentences that were cut.
-        glosses: the vocabulary of gloss CTC, whose ids are places here + 1; empty = not learnt.
-        gloss_ids: what was signed; an empty list where that is not known.
+        glosses: those of the training clips, whose ids are places here + 1; empty = not learnt.
+        gloss_ids: what was signed, but for glosses that training never shows; an empty list where
+            that is not known.
         sizes: what all this asks of a model.
     """
 
@@ -44,8 +47,8 @@ class Corpus:
         """Of the usable clips that have a sentence.
 
         Raises:
-            UserError: no text to learn a vocabulary from, or one that is too small; glosses are to
-                be learnt, but there are none.
+            UserError: no text to learn a vocabulary from, or one that is too small; glosses or
+                landmarks are to be learnt, but there are none.
         """
         data, text = experiment.data, experiment.text
         sentences = _sentences(prepared, data.train_split)
@@ -56,7 +59,7 @@ class Corpus:
         sentences |= _sentences(prepared, data.val_split)
         whole = {clip_id: tokenizer.encode(sentence) for clip_id, sentence in sentences.items()}
         most = max_text_length(experiment) - 2
-        glosses, gloss_ids = _glosses(experiment, prepared, training)
+        glosses, gloss_ids = _glosses(experiment, prepared, training, sentences)
         lengths = [len(whole[clip_id]) for clip_id in training]
         return cls(
             tokenizer=tokenizer,
@@ -67,7 +70,8 @@ class Corpus:
                 num_glosses=len(glosses),
                 vocab_size=tokenizer.vocab_size,
                 text_length=min(max(lengths), most) + 1,
-                gloss_length=max(map(len, gloss_ids.values()), default=0),
+                gloss_length=max((len(gloss_ids[clip_id]) for clip_id in training), default=0),
+                num_keypoints=num_keypoints(experiment, prepared),
             ),
             glosses=glosses,
             gloss_ids=gloss_ids,
@@ -88,18 +92,25 @@ def _sentences(prepared: PreparedData, split: str) -> dict[int, str]:
 
 
 def _glosses(
-    experiment: Experiment, prepared: PreparedData, training: Mapping[int, object]
+    experiment: Experiment,
+    prepared: PreparedData,
+    training: Collection[int],
+    every: Collection[int],
 ) -> tuple[tuple[str, ...], dict[int, list[int]]]:
     """The vocabulary of the glosses that training shows, and the ids of each clip that has any."""
-    if not experiment.training.gloss_ctc_weight:
+    keys = [key for key in _GLOSS_WEIGHTS if getattr(experiment.training, key)]
+    if not keys:
         return (), defaultdict(list)
-    lines = {clip_id: prepared.records[clip_id].gloss.split() for clip_id in training}
-    glosses = tuple(sorted({gloss for line in lines.values() for gloss in line}))
+    lines = {clip_id: prepared.records[clip_id].gloss.split() for clip_id in every}
+    glosses = tuple(sorted({gloss for clip_id in training for gloss in lines[clip_id]}))
     if not glosses:
         raise UserError(
-            "training.gloss_ctc_weight: needs clips with glosses and sentences, but those of split "
+            f"training.{keys[0]}: needs clips with glosses and sentences, but those of split "
             f"'{experiment.data.train_split}' have no gloss; set it to 0"
         )
     number = {gloss: place for place, gloss in enumerate(glosses, start=1)}
-    ids = {clip_id: [number[gloss] for gloss in line] for clip_id, line in lines.items()}
+    ids = {
+        clip_id: [number[gloss] for gloss in line if gloss in number]
+        for clip_id, line in lines.items()
+    }
     return glosses, defaultdict(list, ids)

@@ -22,7 +22,7 @@ from slrtune.training.compiling import forget_compiled_code
 from slrtune.training.construction import build_model
 from slrtune.training.engine import ReportFn, Trainer
 from slrtune.training.features import cached_features
-from slrtune.training.lesson import lesson_of, needs_of
+from slrtune.training.lesson import Lesson, lesson_of, needs_of
 from slrtune.training.memory_plan import MemoryPlan, PlanMemory, plan_nothing
 from slrtune.training.peak_memory import free_memory, limit_gpu_memory
 from slrtune.training.profiling import StepProfiler
@@ -124,7 +124,12 @@ def _train(
     device = current_device()
     # with the settings as they were given: `auto` may mean another micro-batch on another GPU
     checkpoints = CheckpointStore(
-        folder / "checkpoints", experiment, lesson.glosses, lesson.tokenizer, lesson.clip_s
+        folder / "checkpoints",
+        experiment,
+        lesson.glosses,
+        lesson.tokenizer,
+        lesson.clip_s,
+        lesson.sizes.num_keypoints,
     )
     experiment = _with_plan(experiment, plan)
     if device.type == "cuda":
@@ -147,8 +152,8 @@ def _train(
             profiler = stack.enter_context(StepProfiler(folder, device))
         trainer = Trainer(
             model,
-            _loader(experiment, prepared, features, device, is_training=True),
-            _loader(experiment, prepared, features, device, is_training=False),
+            _loader(experiment, prepared, lesson, features, device, is_training=True),
+            _loader(experiment, prepared, lesson, features, device, is_training=False),
             experiment.training,
             device,
             checkpoints,
@@ -184,6 +189,7 @@ def current_device() -> torch.device:
 def _loader(
     experiment: Experiment,
     prepared: PreparedData,
+    lesson: Lesson,
     features: FeatureFile | None,
     device: torch.device,
     *,
@@ -201,4 +207,5 @@ def _loader(
         pin_memory=device.type == "cuda",
         class_balance=experiment.training.class_balance,
         features=features,
+        num_keypoints=lesson.sizes.num_keypoints,
     )

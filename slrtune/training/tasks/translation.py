@@ -23,6 +23,7 @@ from slrtune.text.tokenizer import TextTokenizer
 from slrtune.training import distributed
 from slrtune.training.contrastive import contrastive_losses, second_view
 from slrtune.training.exhibit import ClipExhibit
+from slrtune.training.tasks.extras import ExtraFigures, extra_losses
 from slrtune.training.tasks.task import Judge, Task
 from slrtune.training.text_losses import (
     TextTargets,
@@ -57,8 +58,8 @@ class Translation(Task):
     """CTC on the tokens of the video and label-smoothed cross-entropy of the decoder.
 
     A clip's loss is the weighted sum of both, each per token of its text, so that long texts weigh
-    no more than short ones. CTC cannot spell a text that is longer than the video has tokens: such
-    clips have no CTC loss, and are counted.
+    no more than short ones, and of what else is learnt (`extras`). CTC cannot spell a text that is
+    longer than the video has tokens: such clips have no CTC loss, and are counted.
     """
 
     kind: ClassVar[objective.Task] = "translation"
@@ -109,17 +110,18 @@ class Translation(Task):
             loss = contrastive_losses(outputs.extras["embedding"]).sum()
             return loss + no_loss(outputs)
         self._num_lost += num_lost(outputs, targets)
-        loss = self._loss_sum(outputs, targets, self._config.label_smoothing)
+        loss = self._loss_sum(outputs, batch, targets, self._config.label_smoothing)
         return loss + no_loss(outputs) if outputs.extras else loss
 
     def _loss_sum(
-        self, outputs: TranslatorOutput, targets: TextTargets, smoothing: float
+        self, outputs: TranslatorOutput, batch: ClipBatch, targets: TextTargets, smoothing: float
     ) -> Tensor:
         config, memory = self._config, outputs.memory
         lengths = memory_lengths(outputs)
         ctc = ctc_losses(memory.ctc_logits, lengths, targets.texts)
         written = writing_losses(outputs.token_logits, targets, smoothing)
-        loss = (config.ctc_weight * ctc + config.ce_weight * written).sum()
+        extras = extra_losses(config, outputs.extras, targets.glosses, batch.keypoints)
+        loss = (config.ctc_weight * ctc + config.ce_weight * written + extras).sum()
         if memory.gloss_ctc_logits is not None:
             glosses = ctc_losses(memory.gloss_ctc_logits, lengths, targets.glosses)
             loss = loss + config.gloss_ctc_weight * glosses.sum()
@@ -146,6 +148,7 @@ class _TextJudge(Judge):
     def __init__(self, task: Translation, writing: Writing, device: torch.device) -> None:
         self._task, self._writing = task, writing
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, clips, lost
+        self._extras = ExtraFigures(device)
         self._written: dict[int, str] = {}
         if writing.exhibit is not None:
             writing.exhibit.begin()
@@ -164,7 +167,8 @@ class _TextJudge(Judge):
         batch: ClipBatch,
     ) -> None:
         output, targets, hypotheses = outputs
-        self._sums[0] += self._task._loss_sum(output, targets, smoothing=0.0).double()
+        self._sums[0] += self._task._loss_sum(output, batch, targets, smoothing=0.0).double()
+        self._extras.count(output.extras, targets.glosses, batch.keypoints)
         self._sums[1] += len(batch)
         self._sums[2] += num_lost(output, targets)
         texts = [self._writing.tokenizer.decode(hypothesis.ids) for hypothesis in hypotheses]
@@ -189,6 +193,7 @@ class _TextJudge(Judge):
         return {
             "val_loss": loss / num_clips,
             "val_num_ctc_lost": lost,
+            **self._extras.compute(),
             **{f"val_{_REPORTED.get(name, name)}": value for name, value in metrics.items()},
         }
 

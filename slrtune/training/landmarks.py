@@ -1,0 +1,50 @@
+"""How many landmarks the frames of a data set have, where they are to be learnt."""
+
+from __future__ import annotations
+
+from slrtune.config.errors import UserError
+from slrtune.config.experiment import Experiment
+from slrtune.data.prepare import PreparedData
+
+_KEY = "training.keypoint_weight"
+
+
+def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
+    """K of every clip of training and validation that has landmarks; 0 = they are not learnt.
+
+    Raises:
+        UserError: no training clip has any, they are no points, or clips have different ones.
+    """
+    if not experiment.training.keypoint_weight:
+        return 0
+    data = experiment.data
+    shapes: dict[tuple[int, ...], str] = {}
+    for split in (data.train_split, data.val_split):
+        clips = prepared.dataset(split, is_training=False, seed=0)
+        for index, clip in enumerate(clips.clips):
+            shape = clips.keypoints_shape(index)
+            if shape is not None:
+                shapes.setdefault(shape[1:], prepared.records[clip.clip_id].path)
+        if not shapes:
+            raise UserError(
+                f"{_KEY}: needs clips with landmarks, but those of split '{split}' have none; set "
+                "data.keypoints to the folder of their .npy files, or it to 0"
+            )
+    (shape, path), *others = shapes.items()
+    for each, where in shapes.items():
+        if each[1] < 2:
+            raise UserError(
+                f"{_KEY}: needs arrays (frames, landmarks, 2 or more), but those of {where} are "
+                f"(frames, {each[0]}); reshape them, and pack again"
+            )
+    if others:
+        raise UserError(
+            f"{_KEY}: all clips must have as many landmarks, but {path} has {_text(shape)} and "
+            f"{others[0][1]} has {_text(others[0][0])}; make them alike, and pack again"
+        )
+    landmarks: int = shape[0]
+    return landmarks
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} of {shape[1]} numbers"
