@@ -18,6 +18,8 @@ every_translator = pytest.mark.parametrize("name", list_models("translation"))
 SETTINGS = {
     "vocab_size": VOCAB_SIZE,
     "num_glosses": 3,
+    "num_bag_glosses": 3,
+    "num_keypoints": 2,
     "size": "tiny",
     "num_queries": 3,
     "pool_heads": 4,
@@ -44,7 +46,7 @@ def outputs(model: TranslationModel, frames: Tensor, mask: Tensor | None) -> dic
     return {
         "tokens": memory.tokens,
         "ctc": memory.ctc_logits,
-        "gloss": memory.gloss_ctc_logits,
+        "gloss_ctc": memory.gloss_ctc_logits,
         "text": token_logits,
         **extras,
     }
