@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from slrtune.config.errors import UserError
-from slrtune.config.experiment import Experiment, broken_rules
+from slrtune.config.experiment import Experiment
+from slrtune.config.rules import broken_rules
 from slrtune.data.prepare import prepare_data
 from slrtune.deploy.trained_model import read_trained_model
 from slrtune.memory import predict, probe
