@@ -86,8 +86,9 @@ def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str
     ):
         for event in groups.submit(task).events():
             payload = event.payload
-            if event.kind == "started" and payload["num_failures"]:
-                say("The worker died; a new one goes on from the last checkpoint", style="yellow")
+            if event.kind == "started" and payload["num_restarts"]:
+                say(f"A new worker goes on from the last checkpoint: {payload['restart_reason']}",
+                    style="yellow")  # fmt: skip
             elif event.kind == "epoch":
                 say(_epoch_line(payload, experiment.objective.task, max_epochs))
                 _say_what_is_lost(payload)

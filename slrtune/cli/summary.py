@@ -75,6 +75,10 @@ def print_counts(results: SweepResults, board: SweepBoard | None = None) -> None
             style="yellow",
         )
     for row in rows:
+        if num_restarts := row.metrics.get("num_restarts"):
+            times = "once" if num_restarts == 1 else f"{num_restarts} times"
+            say(f"  trial {row.number} went on from its checkpoint {times}: "
+                f"{row.metrics['restart_reason']}", "yellow")  # fmt: skip
         error = row.metrics.get("error", "unknown")
         if row.state == "oom":
             at = f"at {peak_memory(row)} GiB " if "peak_memory_gib" in row.metrics else ""

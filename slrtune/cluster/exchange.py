@@ -13,14 +13,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from slrtune.cluster.losses import Loss
 
 # Type of the error that says nothing about a trial: there is nobody left to train it.
 NOBODY_LEFT = "WorkerGroupLost"
 EventKind = Literal["started", "epoch", "finished", "failed", "waiting"]
 
-# A trial asks about once a second; one that has been silent for this long is dead.
-SILENT_TRIAL_S = 120.0
+# A trial asks about once a second; one that has been silent for this long is dead. Longer than the
+# sweep may wait for its storage (`resources.storage_patience_s`), when it asks for nothing.
+SILENT_TRIAL_S = 900.0
 _CHECK_S = 10.0
 
 
@@ -49,8 +53,9 @@ class Event:
     """What happened to a task.
 
     Attributes:
-        kind: ``started`` (payload: num_failures so far), ``epoch`` (metrics), ``finished``
-            (summary), ``failed`` (see `worker.describe_error`) or ``waiting`` (nothing yet).
+        kind: ``started`` (payload: ``num_restarts`` so far and ``restart_reason``), ``epoch``
+            (metrics), ``finished`` (summary), ``failed`` (see `worker.describe_error`) or
+            ``waiting`` (nothing yet).
         payload: plain data.
     """
 
@@ -63,8 +68,11 @@ class _TaskState:
     task: Task
     last_asked_s: float
     phase: Literal["waiting", "running", "stopped", "over"] = "waiting"
+    num_restarts: int = 0
     num_failures: int = 0
+    restart_reason: str = ""
     last_epoch: float = 0.0
+    started_at_epoch: float = 0.0
     awaits_decision: bool = False
     events: deque[Event] = field(default_factory=deque)
 
@@ -146,7 +154,7 @@ class Exchange:
         group = self._groups.get(group_id)
         if group is None or group.life != life:
             if group is not None:
-                self._requeue(group)
+                self._requeue(group, "its worker died")
             group = self._groups[group_id] = _Group(life)
         group.pids[rank] = pid
         await self._notify()
@@ -172,7 +180,9 @@ class Exchange:
         if rank == 0:
             state = group.current = self._queue.popleft()
             state.phase = "running"
-            state.events.append(Event("started", {"num_failures": state.num_failures}))
+            state.started_at_epoch = state.last_epoch
+            told = {"num_restarts": state.num_restarts, "restart_reason": state.restart_reason}
+            state.events.append(Event("started", told))
             await self._notify()
         assert group.current is not None
         return group.current.task
@@ -217,12 +227,19 @@ class Exchange:
         """Epochs that the group has reported or ended in all its lives: whether it gets on."""
         return self._num_reports.get(group_id, 0)
 
+    async def leave(self, group_id: int, loss: Loss) -> None:
+        """The group has lost a worker and starts anew; any other group may have its task now."""
+        group = self._groups.pop(group_id, None)
+        if group is not None:
+            self._requeue(group, loss.reason, is_of_node=loss.is_of_node)
+            await self._notify()
+
     async def lose(self, group_id: int, message: str) -> None:
         """The group will not come back. With the last one, every task fails."""
         self._lost_groups[group_id] = message
         group = self._groups.pop(group_id, None)
         if group is not None:
-            self._requeue(group)
+            self._requeue(group, message)
         if len(self._lost_groups) >= self._num_groups:
             for state in list(self._tasks.values()):
                 self._fail_lost(state)
@@ -250,13 +267,17 @@ class Exchange:
             self._queue.popleft()  # stopped before its turn
         return bool(self._queue)
 
-    def _requeue(self, group: _Group) -> None:
+    def _requeue(self, group: _Group, reason: str, *, is_of_node: bool = False) -> None:
         state = group.current
         if state is None or state.phase != "running":
             return
-        state.num_failures += 1
+        state.num_restarts += 1
+        state.restart_reason = reason
+        # The loss of a node is not the trial's fault, unless it comes as often as the trial does.
+        if not (is_of_node and state.last_epoch > state.started_at_epoch):
+            state.num_failures += 1
         if state.num_failures > state.task.max_failures:
-            message = f"its worker died {state.num_failures} times"
+            message = f"its worker died {state.num_failures} times; the last time: {reason}"
             self._end(state, _failure("WorkerDied", message))
         else:
             state.phase = "waiting"
@@ -292,4 +313,4 @@ class Exchange:
 
 def _failure(error_type: str, message: str) -> Event:
     error = {"error_type": error_type, "message": message, "traceback": ""}
-    return Event("failed", {**error, "is_out_of_memory": False, "peak_gib": None})
+    return Event("failed", {**error, "is_out_of_memory": False, "is_storage_away": False})

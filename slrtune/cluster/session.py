@@ -73,6 +73,7 @@ def library_logs_to(path: Path) -> Iterator[None]:
         logger.handlers = [handler]
         logger.propagate = False
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log on a full disk is no news for the screen
     try:
         yield
     finally:

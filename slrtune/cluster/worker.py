@@ -16,6 +16,7 @@ from slrtune.cluster.exchange import Task
 from slrtune.cluster.whereabouts import whereabouts
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
+from slrtune.config.patience import StorageError, patiently
 from slrtune.config.validate import experiment_from_dict
 from slrtune.memory import MemoryBudgetError, TrialMemory
 from slrtune.training import distributed
@@ -105,6 +106,9 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
     forget_peak()
     try:
         experiment = experiment_from_dict(task.experiment, task.task_id)
+        runs = Path(task.folder).parent
+        # Where it is away, so are the checkpoints: the trial would begin anew.
+        patiently(runs.stat, runs, experiment.resources.storage_patience_s)
         memory = TrialMemory()
         ended = train_trial(
             experiment, Path(task.folder), report, memory, use_profiler=task.use_profiler
@@ -147,7 +151,8 @@ def _new_name() -> str:
 def describe_error(error: BaseException) -> dict[str, Any]:
     """Plain data that says what went wrong.
 
-    Mistakes of the user carry no traceback; ``is_out_of_memory`` and ``peak_gib`` (None = not
+    Mistakes of the user carry no traceback; ``is_storage_away`` says that the trial could not be
+    kept and nothing else is wrong with it; ``is_out_of_memory`` and ``peak_gib`` (None = not
     measured) say whether memory ran out, and at what.
     """
     is_user_error = isinstance(error, UserError)
@@ -161,6 +166,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
         "message": str(error) or type(error).__name__,
         "traceback": "".join(lines),
         "is_out_of_memory": is_oom,
+        "is_storage_away": isinstance(error, StorageError),
         "peak_gib": peak_gib,
     }
 

@@ -18,6 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from slrtune.cluster.exchange import Exchange, Task
+from slrtune.cluster.losses import LossReporter
 from slrtune.cluster.resources import ON_HEAD, TrialShare
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.cluster.worker import serve_trials
@@ -121,6 +122,7 @@ class WorkerGroups:
             run_config=ray.train.RunConfig(
                 name=f"group_{group_id}",
                 storage_path=str(self._folder),
+                callbacks=[LossReporter(self.exchange, group_id)],
                 # How often a trial may be retried is the exchange's to decide.
                 failure_config=ray.train.FailureConfig(max_failures=_RESTARTS_PER_RUN),
             ),

@@ -100,6 +100,9 @@ class SweepConfig(Settings):
 class ResourcesConfig(Settings):
     """What one trial occupies."""
 
+    storage_patience_s: float = Field(default=300.0, ge=0.0)
+    """How long a sweep waits for a runs_dir that is away or full, before it stops; its trials then
+    go on from their last checkpoints when it is resumed."""
     workers_per_trial: int = Field(default=1, ge=1)
     """Data-parallel training processes (DDP)."""
     cpus_per_worker: float = Field(default=1.0, gt=0.0)

@@ -10,7 +10,8 @@ from slrtune.config.objective import Objective
 Outcome = Literal["completed", "pruned", "oom", "infeasible", "error", "interrupted"]
 """completed: trained to its own end. pruned: stopped by the scheduler. oom: did not fit the memory
 that there was. infeasible: predicted over the memory budget and never launched. error: a mistake of
-the user or a bug. interrupted: cut off by Ctrl-C or a kill."""
+the user or a bug. interrupted: cut off by Ctrl-C or a kill, or
+because its folder could not be written."""
 
 MEMORY = "peak_memory_gib"
 # Prefix of a validation metric of the best epoch so far; which one is best the objective says.
@@ -28,7 +29,7 @@ _KEPT = (
     "epoch", "max_epochs", MEMORY, "peak_reserved_gib",
     "predicted_memory_gib", PREDICTED_NEED, INFERENCE_MEMORY, "micro_batch_size", "clips_per_s",
     "data_wait_share", "total_s", "num_parameters", "train_coverage", "val_coverage",
-    "node", "started_at", "outcome", "error",
+    "node", "started_at", "num_restarts", "restart_reason", "outcome", "error",
 )  # fmt: skip
 # What Tune adds to every report, beside times.
 _OF_TUNE = (

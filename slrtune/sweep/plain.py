@@ -17,6 +17,7 @@ from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.whereabouts import whereabouts
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import read_json, write_json
+from slrtune.config.patience import StorageError
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.validate import experiment_from_dict
 from slrtune.sweep.folder import trial_folder
@@ -99,6 +100,10 @@ def _train_once(config: dict[str, Any]) -> None:
     except MemoryBudgetError as error:  # every rank says so
         told = {"outcome": "oom", "error": f"MemoryBudgetError: {error}"}
         ray.train.report({**last, **told, MEMORY: error.predicted_gib})
+        return
+    except StorageError as error:
+        told = {"outcome": "interrupted", "is_storage_away": True, "error": str(error)}
+        ray.train.report({**last, **told})
         return
     except UserError as error:
         # the same mistake again would be no better: an outcome, not a failure to retry

@@ -13,6 +13,7 @@ from slrtune.cluster.resources import ON_HEAD
 from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.errors import UserError
+from slrtune.config.patience import StorageError
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import SweepCallback, SweepWatcher
 from slrtune.sweep.checkpoints import CheckpointKeeper
@@ -22,6 +23,8 @@ from slrtune.sweep.plan import SweepPlan
 from slrtune.sweep.scheduler import make_scheduler
 from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.status import ENDED_BY_ITSELF
+from slrtune.sweep.storage_watch import StopInTrouble, StorageWatch
+from slrtune.sweep.study import be_patient
 from slrtune.sweep.trainable import WarmTrial
 
 _logger = logging.getLogger(__name__)
@@ -62,6 +65,8 @@ def run_sweep(
         devices_per_trial=plan.share.num_workers * (plan.share.gpus_per_worker or 1.0),
         warm_trials=plan.warm_start.trials if plan.warm_start is not None else (),
     )
+    be_patient(searcher.study, plan.space.base.resources.storage_patience_s)
+    watch = StorageWatch(searcher)
     board.take_up(trial.row for trial in searcher.earlier)
     keeper = CheckpointKeeper(plan.folder, searcher.study, plan.space.base, board.budget_gib)
     keeper.tidy()  # what a driver that was killed could not
@@ -73,22 +78,34 @@ def run_sweep(
     try:
         if board.num_left:
             with telling_who_waits(plan.share, say):
-                _run_trials(plan, searcher, callback, board.num_left)
+                _run_trials(plan, watch, callback, board.num_left)
     finally:
-        num_cut_off = searcher.close_open_trials()
         board.is_exhausted = searcher.is_exhausted
         board.is_out_of_hours = searcher.is_out_of_hours
         board.is_tried_out = searcher.is_tried_out
         ended_by_itself = board.is_exhausted or board.is_out_of_hours or board.is_tried_out
-        searcher.study.set_user_attr(ENDED_BY_ITSELF, ended_by_itself)
-    if searcher.lost:
+        num_cut_off = _close(searcher, watch, ended_by_itself=ended_by_itself)
+    for key, trouble in {"runs_dir": watch.trouble, "resources": searcher.lost}.items():
+        if not trouble:
+            continue
         raise UserError(
-            f"resources: {searcher.lost}; the sweep has stopped, and what was finished is kept: "
+            f"{key}: {trouble}; the sweep has stopped, and what was finished is kept: "
             f"mend it, then `slrtune sweep --resume {plan.folder}`"
         )
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))
     return num_cut_off == 0 and (not board.num_left or ended_by_itself)
+
+
+def _close(searcher: TruthfulSearch, watch: StorageWatch, *, ended_by_itself: bool) -> int:
+    """Leave the study as the next start should find it; how many trials were cut off."""
+    try:
+        num_cut_off = searcher.close_open_trials()
+        searcher.study.set_user_attr(ENDED_BY_ITSELF, ended_by_itself)
+        return num_cut_off
+    except StorageError as error:
+        watch.trouble = watch.trouble or str(error)
+        return 0
 
 
 def _nothing_fits(plan: SweepPlan, board: SweepBoard) -> str:
@@ -101,33 +118,33 @@ def _nothing_fits(plan: SweepPlan, board: SweepBoard) -> str:
 
 
 def _run_trials(
-    plan: SweepPlan, searcher: TruthfulSearch, callback: SweepCallback, num_trials: int
+    plan: SweepPlan, watch: StorageWatch, callback: SweepCallback, num_trials: int
 ) -> None:
     if plan.isolate_trials:
         trial = plain_trial(plan.space, plan.folder, plan.share)
-        _fit(plan, trial, searcher, callback, num_trials)
+        _fit(plan, trial, watch, callback, num_trials)
         return
     recycle_after = plan.sweep.max_trials_per_group
     with WorkerGroups(plan.share, plan.folder / _RAY_FOLDERS[1], recycle_after) as groups:
         trainable = tune.with_parameters(
             WarmTrial, exchange=groups.exchange, space=plan.space, folder=plan.folder
         )
-        _fit(plan, trainable, searcher, callback, num_trials)
+        _fit(plan, trainable, watch, callback, num_trials)
 
 
 def _fit(
     plan: SweepPlan,
     trainable: Any,
-    searcher: TruthfulSearch,
+    watch: StorageWatch,
     callback: SweepCallback,
     num_trials: int,
 ) -> None:
     objective, max_epochs = plan.space.base.objective, plan.space.max_epochs
-    scheduler = make_scheduler(plan.sweep, objective, max_epochs, searcher.earlier)
+    scheduler = make_scheduler(plan.sweep, objective, max_epochs, watch.search.earlier)
     tuner = tune.Tuner(
         tune.with_resources(trainable, tune.PlacementGroupFactory([ON_HEAD])),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
+            search_alg=watch,
             scheduler=scheduler,
             num_samples=num_trials,
             max_concurrent_trials=plan.share.num_concurrent,
@@ -138,6 +155,7 @@ def _fit(
             name=_RAY_FOLDERS[0],
             storage_path=str(plan.folder),
             callbacks=[callback],
+            stop=StopInTrouble(watch),
             # the engine writes each trial's checkpoints into its own folder
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,

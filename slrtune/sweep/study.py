@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -17,17 +20,56 @@ from optuna.trial import FrozenTrial, TrialState
 
 from slrtune.config.errors import UserError
 from slrtune.config.objective import Objective
+from slrtune.config.patience import StorageError, patiently
 from slrtune.config.sweep import SweepConfig
 from slrtune.sweep.folder import STUDY_FILE
 from slrtune.sweep.outcomes import MEMORY
 from slrtune.sweep.trials import was_given_out
 
 _logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class _PatientBackend(JournalFileBackend):
+    """A journal that waits where its folder is away or full; never leaves half a line behind."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path, self.patience_s = path, 0.0
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        def append() -> None:
+            size = self._path.stat().st_size
+            try:
+                super(_PatientBackend, self).append_logs(logs)
+            except OSError:
+                # the rest of a line that a full disk cut off would damage the next one
+                with contextlib.suppress(OSError):
+                    os.truncate(self._path, size)
+                raise
+
+        self._patiently(append)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        read = super().read_logs
+        return iter(self._patiently(lambda: list(read(log_number_from))))
+
+    def _patiently(self, access: Callable[[], _T]) -> _T:
+        try:
+            return patiently(access, self._path, self.patience_s)
+        except StorageError:
+            self.patience_s = 0.0  # once is enough
+            raise
 
 
 def open_storage(folder: Path) -> JournalStorage:
     """The sweep's durable storage: an append-only journal, safe on NFS."""
-    return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+    return JournalStorage(_PatientBackend(folder / STUDY_FILE))
+
+
+def be_patient(study: optuna.Study, patience_s: float) -> None:
+    """From now on, wait so long where the study's folder is away or full."""
+    study._storage._backend.patience_s = patience_s  # type: ignore[attr-defined]
 
 
 def objectives(sweep: SweepConfig, objective: Objective) -> dict[str, str]:
@@ -152,7 +194,7 @@ def read_study(folder: Path) -> optuna.Study:
         if len(names) == 1:
             return optuna.load_study(study_name=names[0], storage=storage)
         problem = f"holds {len(names)}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (StorageError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"cannot be read ({type(error).__name__}: {error})"
     raise UserError(
         f"{folder / STUDY_FILE}: must hold one study, but {problem}; it is damaged, or its sweep "

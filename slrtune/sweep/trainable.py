@@ -86,10 +86,15 @@ class WarmTrial(tune.Trainable):
         assert self._client is not None
         event = self._client.next_event()
         while event.kind == "started":
+            if event.payload["num_restarts"]:
+                self._figures |= event.payload
             event = self._client.next_event()
         if event.kind != "failed":
             return event
         error = event.payload
+        if error["is_storage_away"]:
+            told = {"outcome": "interrupted", "is_storage_away": True, "error": error["message"]}
+            return Event("failed", told)
         folder = trial_folder(self._folder, self._figures["number"])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")

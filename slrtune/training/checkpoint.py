@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -48,6 +49,8 @@ class CheckpointStore:
         clip_s: float | None = None,
         num_keypoints: int = 0,
     ) -> None:
+        self._folder, self._is_there = folder, folder.exists()
+        self.patience_s = experiment.resources.storage_patience_s
         self.last = folder / "last.pt"
         self.previous = folder / "previous.pt"
         self.best = folder / "best.pt"
@@ -63,16 +66,16 @@ class CheckpointStore:
     def save_best(self, model: dict[str, Any], metrics: dict[str, float]) -> None:
         """Put ``best.pt`` in place: weights and metrics of an epoch."""
         content = {**self._identity, "model": model, "metrics": metrics}
-        _write_temporary(self.best, content).replace(self.best)
-        _flush_folder(self.best.parent)
+        self._write_temporary(self.best, content).replace(self.best)
+        _flush_folder(self._folder)
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Put ``last.pt`` in place; at every moment it or ``previous.pt`` is whole."""
-        temporary = _write_temporary(self.last, {**self._identity, **state})
+        temporary = self._write_temporary(self.last, {**self._identity, **state})
         if self.last.exists():
             self.last.replace(self.previous)
         temporary.replace(self.last)
-        _flush_folder(self.last.parent)
+        _flush_folder(self._folder)
 
     def load_last(self) -> dict[str, Any] | None:
         """State of the newest whole checkpoint; None where there is none.
@@ -100,6 +103,25 @@ class CheckpointStore:
                 f"are damaged; delete {self.last.parent} to train this trial from the start"
             )
         return None
+
+    def _write_temporary(self, path: Path, content: dict[str, Any]) -> Path:
+        """Write ``content`` beside ``path``, safe on the disk; nothing is left of a failed try."""
+        if not self._is_there:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._is_there = True
+        # From now on, a folder that is not there is a mount that is away: made anew, it would be
+        # on the disk beneath.
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        return temporary
 
     def _check_identity(self, path: Path, state: dict[str, Any]) -> None:
         changed = changed_settings(json.loads(state["experiment"]), self._experiment, _SECTIONS)
@@ -138,21 +160,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _shorten(value: Any) -> str:
     return textwrap.shorten(repr(value), width=100, placeholder=" ...")
-
-
-def _write_temporary(path: Path, content: dict[str, Any]) -> Path:
-    """Write ``content`` beside ``path``, safe on the disk; nothing is left of a failed try."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
 
 
 def _flush_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from slrtune.config.errors import UserError
+from slrtune.config.patience import StorageError
 
 Result = TypeVar("Result")
 
@@ -114,6 +115,10 @@ def average_batch_norm(model: nn.Module) -> None:
                     sum_over_ranks(statistic).div_(world_size())
 
 
+# Whichever rank is heard first, these read the same.
+_ALIKE = (UserError, StorageError)
+
+
 def from_rank_zero(action: Callable[..., Result], *args: Any) -> Result:
     """Run ``action(*args)`` on rank 0 alone and give every rank its (small) result.
 
@@ -121,21 +126,22 @@ def from_rank_zero(action: Callable[..., Result], *args: Any) -> Result:
     """
     if not is_distributed():
         return action(*args)
-    outcome: list[Any] = [None, None, False]
+    outcome: list[Any] = [None, None, None]
     error: Exception | None = None
     if rank() == 0:
         try:
             outcome[0] = action(*args)
         except Exception as caught:
             error = caught
-            outcome[2] = isinstance(caught, UserError)
+            outcome[2] = next((kind for kind in _ALIKE if isinstance(caught, kind)), None)
             outcome[1] = str(caught) if outcome[2] else f"{type(caught).__name__}: {caught}"
     dist.broadcast_object_list(outcome, src=0)
     if error is not None:
         raise error
     if outcome[1] is not None:
-        # whichever rank is heard first, a mistake of the user reads the same
-        raise UserError(outcome[1]) if outcome[2] else RuntimeError(f"rank 0 failed: {outcome[1]}")
+        if outcome[2] is not None:
+            raise outcome[2](outcome[1])
+        raise RuntimeError(f"rank 0 failed: {outcome[1]}")
     result: Result = outcome[0]
     return result
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from slrtune.config.errors import UserError
 from slrtune.config.objective import objective_of
+from slrtune.config.patience import patiently
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
 from slrtune.models.registry import VideoModel
@@ -94,6 +95,7 @@ class Trainer:
         Raises:
             TrainingDivergedError: too many steps in a row were not finite.
             UserError: the checkpoint cannot be continued.
+            StorageError: see `save_checkpoint`.
         """
         is_going_on = not self.resume() or report(dict(self.history[-1]))
         while is_going_on and not self.is_finished:
@@ -257,16 +259,25 @@ class Trainer:
         record_epoch(self.history, metrics, self.objective, self.task.headline)
 
     def save_checkpoint(self, *, is_whole_epoch: bool = True) -> None:
-        """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone."""
-        if self.checkpoints is not None:
-            distributed.from_rank_zero(self._save, is_whole_epoch)
+        """Rank 0 saves; ``best.pt`` first: after a crash between the two, the epoch is redone.
+
+        Raises:
+            StorageError: the folder was away or full for ``resources.storage_patience_s``.
+        """
+        store = self.checkpoints
+        if store is not None:
+
+            def save() -> None:
+                self._save(is_whole_epoch)
+
+            distributed.from_rank_zero(patiently, save, store.last, store.patience_s)
 
     def _save(self, is_whole_epoch: bool) -> None:
         assert self.checkpoints is not None
         if is_whole_epoch and self.best is self.history[-1]:
-            self.task.exhibit()
             with self.stepper.judged_weights():
                 self.checkpoints.save_best(self.model.state_dict(), self.best)
+            self.task.exhibit()
         self.checkpoints.save_last(
             {
                 "model": self.model.state_dict(),
@@ -280,7 +291,10 @@ class Trainer:
         """Take up the last checkpoint, if there is one; whether there is a finished epoch."""
         if self.checkpoints is None:
             return False
-        state = distributed.rank_zero_first(self.checkpoints.load_last)
+        store = self.checkpoints
+        state = distributed.rank_zero_first(
+            lambda: patiently(store.load_last, store.last, store.patience_s)
+        )
         self._check_ranks_agree(state)
         if state is None:
             return False

@@ -9,6 +9,7 @@ import pytest
 
 from slrtune.cluster import exchange as module
 from slrtune.cluster.exchange import Exchange, Task
+from slrtune.cluster.losses import Loss
 
 
 def task(name: str = "a", max_failures: int = 2) -> Task:
@@ -102,7 +103,8 @@ def test_a_task_whose_group_dies_too_often_fails() -> None:
         await exchange.join(0, "third", 0, 1)
         return (await exchange.next_event("a", 5.0)).payload
 
-    assert asyncio.run(scenario())["message"] == "its worker died 2 times"
+    told = asyncio.run(scenario())["message"]
+    assert told == "its worker died 2 times; the last time: its worker died"
 
 
 def test_all_ranks_of_a_group_get_the_same_tasks_in_order() -> None:
@@ -211,3 +213,29 @@ def test_a_task_stopped_before_its_turn_is_never_drawn() -> None:
         return await exchange.take(0, "life", 0, None)
 
     assert asyncio.run(scenario()) == task("b")
+
+
+def test_a_lost_group_s_task_goes_on_elsewhere_and_a_lost_node_is_not_its_failure() -> None:
+    lost_node = Loss("its node was lost", is_of_node=True)
+
+    async def scenario() -> list[Any]:
+        exchange = Exchange(num_groups=2)
+        await exchange.join(0, "life", 0, 1)
+        await exchange.join(1, "life", 0, 2)
+        await exchange.submit(task(max_failures=0))
+        await exchange.take(0, "life", 0, None)
+        report = asyncio.create_task(exchange.report(0, "life", epoch(1)))
+        assert [await next_kind(exchange) for _ in range(2)] == ["started", "epoch"]
+        await exchange.leave(0, lost_node)
+        assert not await report  # a rank that still lives stops
+        assert await exchange.take(1, "life", 0, None) == task(max_failures=0)
+        started = await exchange.next_event("a", 5.0)
+        await exchange.leave(1, lost_node)  # before it got an epoch further: this may be its fault
+        failed = await exchange.next_event("a", 5.0)
+        return [started.payload, failed.kind, failed.payload["message"]]
+
+    assert asyncio.run(scenario()) == [
+        {"num_restarts": 1, "restart_reason": "its node was lost"},
+        "failed",
+        "its worker died 1 times; the last time: its node was lost",
+    ]
