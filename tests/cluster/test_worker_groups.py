@@ -15,6 +15,7 @@ from slrtune.cluster.room import telling_who_waits, why_waiting
 from slrtune.cluster.session import ray_session
 from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.validate import load_experiment
+from tests.ray_cluster import worker_pids
 
 pytestmark = pytest.mark.ray
 
@@ -23,19 +24,6 @@ pytestmark = pytest.mark.ray
 def session() -> Iterator[None]:
     with ray_session():
         yield
-
-
-def worker_pids() -> set[int]:
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"RayTrainWorker" in title:
-                found.add(int(folder.name))
-    return found
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,10 +17,9 @@ from optuna.trial import TrialState
 
 from slrtune.config.overrides import Overrides
 from slrtune.config.search_space_file import load_search_space
-from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.study import read_study
-from slrtune.training.trial import train_trial
 from tests.ray_up import world
+from tests.sweep.unbroken import best_epoch, suggested
 
 _NUM_TRIALS, _NUM_EPOCHS = 2, 40
 _SPACE = """
@@ -77,25 +75,9 @@ def prepare(folder: Path, colors_root: Path, colors_experiment: Path) -> None:
     (folder / "space.yaml").write_text(_SPACE)
 
 
-def unbroken(folder: Path, colors_root: Path, runs: Path) -> list[tuple[Any, dict[str, float]]]:
-    """Parameters and best epoch of each trial of the same sweep, here and without Ray."""
-    here = {"data.root": str(colors_root), "data.cache_dir": str(runs / "cache")}
-    space = load_search_space(folder / "space.yaml", folder / "experiment.yaml", Overrides(here))
-    runs.mkdir()
-    search = TruthfulSearch(space, space.base.sweep, runs)
-    found = []
-    for number in range(_NUM_TRIALS):
-        suggestion = search.suggest(f"{number}")
-        assert isinstance(suggestion, dict)
-        experiment = space.experiment(suggestion["params"])
-        ended = train_trial(experiment, runs / f"{number}", lambda metrics: True)
-        found.append((suggestion["params"], ended.best))
-    return found
-
-
 @pytest.mark.root
 def test_a_sweep_outlives_the_loss_of_its_host_and_ends_as_if_nothing_had_been(
-    tmp_path: Path, colors_root: Path, colors_experiment: Path
+    tmp_path: Path, colors_root: Path, shared_cache: Path, colors_experiment: Path
 ) -> None:
     if reason := what_is_missing():
         pytest.skip(reason)
@@ -113,10 +95,13 @@ def test_a_sweep_outlives_the_loss_of_its_host_and_ends_as_if_nothing_had_been(
     assert "2 trials: 2 completed" in figures["results"]
     assert figures["hosts_left"] == []
     trials = read_study(folder / "shared" / "runs" / "s").get_trials()
-    expected = unbroken(folder, colors_root, tmp_path / "here")
+    here = {"data.root": str(colors_root), "data.cache_dir": str(shared_cache)}
+    space = load_search_space(folder / "space.yaml", folder / "experiment.yaml", Overrides(here))
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * _NUM_TRIALS
-    assert [trial.params for trial in trials] == [params for params, _ in expected]
-    for trial, (_, best) in zip(trials, expected, strict=True):
+    drawn = suggested(space, tmp_path / "here", _NUM_TRIALS)
+    assert [trial.params for trial in trials] == drawn
+    for trial in trials:
+        best = best_epoch(space, trial.params, tmp_path / f"{trial.number}")
         assert trial.value == best["val_top1"]
         assert trial.user_attrs["best_val_loss"] == best["val_loss"]
         assert sorted(trial.intermediate_values) == list(range(1, _NUM_EPOCHS + 1))

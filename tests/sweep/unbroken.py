@@ -1,0 +1,23 @@
+"""The same sweep where nothing happens: without Ray, one trial after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slrtune.config.search_space import Params, SearchSpace
+from slrtune.sweep.searcher import TruthfulSearch
+from slrtune.training.trial import train_trial
+
+
+def suggested(space: SearchSpace, folder: Path, num_trials: int) -> list[Params]:
+    """Parameters of the first trials; not for a sampler that learns."""
+    folder.mkdir()
+    search = TruthfulSearch(space, space.base.sweep, folder)
+    configs: list[Any] = [search.suggest(f"{number}") for number in range(num_trials)]
+    return [config["params"] for config in configs]
+
+
+def best_epoch(space: SearchSpace, params: Params, folder: Path) -> dict[str, float]:
+    """Metrics of the best epoch of one trial."""
+    return train_trial(space.experiment(params), folder, lambda metrics: True).best
