@@ -31,6 +31,7 @@ from slrtune.config.search_space import Parameter, SearchSpace
 from slrtune.config.validate import experiment_from_dict
 from slrtune.sweep import runner
 from slrtune.sweep.board import SweepBoard
+from slrtune.sweep.plan import SweepPlan
 from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
 
 _EPOCHS, _EPOCH_S = 4, 6.0
@@ -113,7 +114,7 @@ def measure(folder: Path, num_nodes: int, num_trials: int) -> dict[str, Any]:
     )
     space = SearchSpace("many_nodes", base, parameters)
     share = share_cluster(cluster_nodes(), base.resources, num_trials)
-    plan = runner.SweepPlan(space, folder, share)
+    plan = SweepPlan(space, folder, share)
     board = SweepBoard("many_nodes", num_trials, share.num_concurrent, base.objective)
     costs = TrialCosts()
     with TensorBoardWatcher(folder / TENSORBOARD_FOLDER, space) as tensorboard:
