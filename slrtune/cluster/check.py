@@ -149,10 +149,8 @@ def _ask(
     asked = {}
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        # A GPU's worth of sight without taking one from a trial.
+        # Without asking for a GPU it sees all of the node's, also those that trials have.
         options = {"num_cpus": 0, "scheduling_strategy": there, "max_retries": 0}
-        if node["Resources"].get("GPU"):
-            options["num_gpus"] = 0.001
         asked[node["NodeID"]] = (
             node["NodeManagerAddress"],
             ray.remote(**options)(question).remote(node["NodeID"], *arguments),

@@ -10,14 +10,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from slrtune.memory import DeviceType, this_device
 
 _BYTES_PER_GIB = 2**30
-# A sliver of a GPU makes Ray show it to the task, whatever else is asked for on its node.
-_SLIVER = 0.001
 
 
 def smallest_gpu() -> DeviceType | None:
     """The GPU with the least memory of all nodes; None in a cluster without GPUs."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
-    look = ray.remote(num_cpus=0, num_gpus=_SLIVER)(_gpus_here)
+    # A task that asks for no GPU sees all of its node; one that asks for a sliver would see one.
+    look = ray.remote(num_cpus=0)(_gpus_here)
     there = (NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes)
     found = ray.get([look.options(scheduling_strategy=strategy).remote() for strategy in there])
     gpus = [gpu for on_node in found for gpu in on_node]
