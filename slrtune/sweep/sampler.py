@@ -129,7 +129,9 @@ class SpaceSampler(BaseSampler):
         generator = self._random_of(asked)
         inner = self._make_inner(generator.randrange(2**32))
         seen = optuna.create_study(sampler=inner, directions=study.directions)
-        for trial in study.get_trials(deepcopy=False):
+        # One that learns nothing need not be told of all trials for each that it draws.
+        is_told_all = not isinstance(inner, RandomSampler)
+        for trial in study.get_trials(deepcopy=False) if is_told_all else []:
             is_hidden = hide_infeasible and any(v > 0 for v in trial.constraints.values())
             is_told = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
             if is_told and not is_hidden and trial.number != asked.number:
