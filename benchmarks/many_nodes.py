@@ -1,6 +1,6 @@
 """What a trial costs the driver of a sweep on many nodes.
 
-    python -m benchmarks.many_nodes [--nodes 16] [--slots 4] [--trials 640]
+    python -m benchmarks.many_nodes [--nodes 16] [--slots 4] [--trials 320]
 
 A real Ray cluster of raylets on this machine, and `run_sweep` as a user runs it: the default
 searcher and ASHA, Tune's trial actors, the exchange, TensorBoard. Only the worker groups are
@@ -120,11 +120,9 @@ def measure(folder: Path, num_nodes: int, num_trials: int) -> dict[str, Any]:
     with TensorBoardWatcher(folder / TENSORBOARD_FOLDER, space) as tensorboard:
         started_s = time.perf_counter()
         runner.run_sweep(plan, board, (costs, tensorboard))
-    if len(costs.ends) != num_trials:
-        raise RuntimeError(f"{len(costs.ends)} of {num_trials} trials ended; see {folder}")
     return {
         "nodes": num_nodes,
-        "trials": num_trials,
+        "trials": len(costs.ends),  # fewer after Ctrl-C
         "at_a_time": share.num_concurrent,
         "sweep_s": round(time.perf_counter() - started_s, 1),
         "driver_cpu_s_per_trial": costs.driver_cpu_s_by_window(),
@@ -137,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, default=16)
     parser.add_argument("--slots", type=int, default=4, help="trials at a time on each node")
-    parser.add_argument("--trials", type=int, default=640)
+    parser.add_argument("--trials", type=int, default=320)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     runner.WorkerGroups = IdleGroups  # type: ignore[misc]
