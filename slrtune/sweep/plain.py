@@ -102,8 +102,8 @@ def _train_once(config: dict[str, Any]) -> None:
         ray.train.report({**last, **told, MEMORY: error.predicted_gib})
         return
     except StorageError as error:
-        told = {"outcome": "interrupted", "is_storage_away": True, "error": str(error)}
-        ray.train.report({**last, **told})
+        told_away = {"outcome": "interrupted", "is_storage_away": True, "error": str(error)}
+        ray.train.report({**last, **told_away})
         return
     except UserError as error:
         # the same mistake again would be no better: an outcome, not a failure to retry
