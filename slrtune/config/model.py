@@ -139,7 +139,8 @@ class DenseViTConfig(Settings):
     """Pixels per patch side, must divide image_size; null = 16."""
     pretrained: bool | str = False
     """false = random; true = timm's weights of size; the name of others of the same shape
-    (vit_large_patch16_224.augreg_in21k), or a path to a weights file."""
+    (vit_large_patch16_224.augreg_in21k), or a path to a weights file or to the best.pt of another
+    translator, whose encoder is taken."""
     hidden_dim: int | None = Field(default=None, ge=16, le=8192)
     """Width of everything over time; null = length of a frame's features."""
     temporal_layers: int | None = Field(default=None, ge=0, le=16)

@@ -26,6 +26,8 @@ from slrtune.models.attention import none_if_all_valid
 from slrtune.models.recompute import recomputed
 from slrtune.models.weights import hub_download, load_weights, read_weights
 
+_IN_CHECKPOINTS = "backbone.network."
+
 
 class FrameBackbone(nn.Module):
     """Features of single frames, pooled as the architecture's published classifier does.
@@ -38,7 +40,8 @@ class FrameBackbone(nn.Module):
             ``resnet50.a1_in1k``.
         image_size: H and W, for architectures that must know it.
         pretrained: True fetches timm's weights from the Hugging Face hub or its cache; a path loads
-            a ``.safetensors`` or ``.pth`` file, whose classifier is ignored; False starts random.
+            a ``.safetensors`` or ``.pth`` file, whose classifier is ignored, or the encoder of a
+            ``best.pt`` that slrtune wrote; False starts random.
         frame_chunk_size: the most frames processed at once; None for all.
         activation_checkpointing: what backward computes again of each chunk of frames, see
             :func:`recomputed`. With True the activations do not grow with the number of frames
@@ -224,7 +227,7 @@ def _create_network(
         heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
         weights = {
             key: value
-            for key, value in read_weights(pretrained).items()
+            for key, value in _image_weights(pretrained, network).items()
             if not key.startswith(tuple(f"{head}." for head in heads))
         }
         # What timm itself does to weights from the hub: old names, positions of other image sizes.
@@ -233,6 +236,21 @@ def _create_network(
             weights = adapt(weights, network)
         load_weights(network, weights, pretrained)
     return network
+
+
+def _image_weights(path: str, network: nn.Module) -> dict[str, Tensor]:
+    """Weights of an image network: those of a file, or the encoder's in a checkpoint of ours."""
+    weights = read_weights(path)
+    ours = {
+        name.removeprefix(_IN_CHECKPOINTS): value
+        for name, value in weights.items()
+        if name.startswith(_IN_CHECKPOINTS)
+    }
+    if not ours:
+        return weights
+    # a translator's MobileNetV3 goes without this layer, which is about to be taken out here, too
+    unused = {k: v for k, v in network.state_dict().items() if k.startswith("conv_head.")}
+    return unused | ours
 
 
 def _published_config(name: str) -> timm.models.PretrainedCfg:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from slrtune.config.rules import broken_rules
 from slrtune.data.prepare import prepare_data
 from slrtune.deploy.trained_model import read_trained_model
 from slrtune.memory import predict, probe
+from slrtune.models.dense_vit import DenseViT
 from slrtune.training.lesson import sizes_of
 from slrtune.training.tasks.extras import gloss_losses, keypoint_losses
 from slrtune.training.trial import train_trial
@@ -76,6 +77,22 @@ def test_a_translator_learns_where_the_landmarks_of_unseen_clips_are(
     model = read_trained_model(tmp_path / "checkpoints" / "best.pt").build().eval()
     outputs = model(torch.zeros(1, 8, 3, 32, 32), None, torch.tensor([[1]]))
     assert outputs.extras["keypoints"].shape == (1, 8, 1, 2)
+
+
+@pytest.mark.parametrize("size", ["tiny", "tiny_resnet", "mobilenetv3_large"])
+def test_the_encoder_of_a_checkpoint_starts_another_translator(
+    size: Literal["tiny", "tiny_resnet", "mobilenetv3_large"], tmp_path: Path
+) -> None:
+    def translator(vocab_size: int, pretrained: bool | str = False) -> DenseViT:
+        return DenseViT(
+            vocab_size, 2, 32, size=size, pretrained=pretrained, hidden_dim=32, pool_heads=4
+        )
+
+    first, path = translator(7), tmp_path / "best.pt"
+    torch.save({"model": first.state_dict(), "glosses": [], "metrics": {"epoch": 1}}, path)
+    second = translator(9, pretrained=str(path))
+    for name, value in second.backbone.state_dict().items():
+        assert torch.equal(value, first.backbone.state_dict()[name]), name
 
 
 def test_a_translator_learns_which_glosses_unseen_clips_show(
