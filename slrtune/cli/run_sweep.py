@@ -68,6 +68,7 @@ def run(
         folder,
         address,
         _made(folder),
+        base.sweep.max_trials,
         as_json,
     )
 
@@ -118,7 +119,7 @@ def resume(
             return
         say(f"Sweep {folder.name} goes on: {num_ended} of {max_trials} trials have ended, "
             f"{len(earlier.launched) - num_ended if earlier else 0} were cut off")  # fmt: skip
-        _run(recorded, folder, address, nullcontext(), as_json)
+        _run(recorded, folder, address, nullcontext(), max_trials - num_ended, as_json)
 
 
 def _run(
@@ -126,6 +127,7 @@ def _run(
     folder: Path,
     address: str | None,
     claim: AbstractContextManager[None],
+    num_left: int,
     as_json: bool,
 ) -> None:
     """Run what is left of a sweep.
@@ -135,13 +137,14 @@ def _run(
         folder: the sweep's.
         address: of the cluster.
         claim: makes the folder this process's own, once it is clear that the cluster can run it.
+        num_left: trials that are still to be run.
         as_json: see `run`.
     """
     base = recorded.space.base
     loggers = [ExperimentLogger(name, folder) for name in base.sweep.loggers]
     sizes = sizes_of(base, prepare(base.data, needs_of(base)))
     with ray_session(address=address, use_dashboard=recorded.isolate_trials):
-        plan = _plan(recorded, folder, sizes)
+        plan = _plan(recorded, folder, sizes, num_left)
         with claim:
             check_folder_is_shared(folder)
             write_plan(plan)
@@ -163,13 +166,13 @@ def _run(
         raise SystemExit(1)
 
 
-def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes) -> SweepPlan:
+def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes, num_left: int) -> SweepPlan:
     """What is run on the connected cluster."""
     space, earlier = recorded.space, recorded.warm_start
     space = packed_space(space, sizes)
     sweep, resources = space.base.sweep, space.base.resources
     # More groups than trials would only cost their start.
-    limit = min(sweep.max_concurrent_trials or sweep.max_trials, sweep.max_trials)
+    limit = min(sweep.max_concurrent_trials or num_left, num_left)
     share = share_cluster(cluster_nodes(), resources, limit)
     disk = disk_forecast(space, sizes, share.num_concurrent)
     if disk is not None and (warning := check_disk(disk, folder)):
