@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from slrtune.config.overrides import read_overrides
@@ -37,6 +38,7 @@ _SETTINGS = (
 
 def without_ray(space: SearchSpace, folder: Path) -> None:
     """The same sweep, undisturbed, in this process: real search, scheduler and training."""
+    torch.set_num_threads(1)  # as a worker
     folder.mkdir()
     search = TruthfulSearch(space, space.base.sweep, folder)
     scheduler: Any = make_scheduler(space.base.sweep, space.base.objective, space.max_epochs)
