@@ -173,9 +173,9 @@ def _error_text(file: Path) -> str:
 
 
 def _commands(results: SweepResults, config_file: Path) -> list[str]:
-    """Train the best again; where its data were not pinned, they are rendered or packed again."""
+    """Train the best again; judge the checkpoint that the sweep left."""
     commands = [f"slrtune train {shlex.quote(short(config_file))}"]
-    if results.best is not None and (results.trial_folder(results.best) / "checkpoints").exists():
+    if (results.folder / "best.pt").exists():
         commands.append(f"slrtune evaluate {shlex.quote(short(results.folder))} --split test")
     return commands
 
