@@ -15,11 +15,15 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summ
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.util import tensor_util
 
-from slrtune.config.search_space import Parameter, Params, SearchSpace
+from slrtune.config.search_space import Parameter, Params, SearchSpace, value_at
 from slrtune.sweep.outcomes import Outcome
 
 # A column of its own in the HParams table: TensorBoard's status knows but success and failure.
 OUTCOME = "outcome"
+_SHOWN = 5
+_FILL_UP = (
+    "model.name", "training.learning_rate", "training.batch_size", "training.max_epochs",
+)  # fmt: skip
 _STATUS = {
     "completed": api_pb2.STATUS_SUCCESS,
     "pruned": api_pb2.STATUS_SUCCESS,
@@ -33,7 +37,8 @@ def columns(space: SearchSpace, metrics: Mapping[str, str]) -> Summary:
     """The HParams table: a column for each parameter, with its domain, and for each metric.
 
     TensorBoard sorts columns by name, shows the first five, and leaves a trial that lacks one of
-    these out of the parallel coordinates: what every trial has comes first.
+    these out of the parallel coordinates: what every trial has comes first, and where fewer than
+    five are searched, some that are not fill up.
 
     Args:
         space: the searched parameters.
@@ -41,6 +46,7 @@ def columns(space: SearchSpace, metrics: Mapping[str, str]) -> Summary:
     """
     outcomes = summary_v2.Discrete(["running", *get_args(Outcome)])
     domains = {p.key: _domain(p) for p in space.parameters}
+    domains |= {key: summary_v2.Discrete([value]) for key, value in _fixed(space).items()}
     hparams = [
         summary_v2.HParam(name, domains.get(key, outcomes), display_name=key)
         for key, name in _names(space).items()
@@ -52,7 +58,9 @@ def columns(space: SearchSpace, metrics: Mapping[str, str]) -> Summary:
 def session_start(run: str, space: SearchSpace, params: Params, outcome: str) -> Summary:
     """A trial's row of the table."""
     mixed = {parameter.key for parameter in space.parameters if _is_mixed(parameter)}
-    values = {key: str(value) if key in mixed else _plain(value) for key, value in params.items()}
+    values = _fixed(space) | {
+        key: str(value) if key in mixed else _plain(value) for key, value in params.items()
+    }
     names = _names(space)
     shown = {names[key]: value for key, value in {OUTCOME: outcome, **values}.items()}
     return summary_v2.hparams_pb(shown, trial_id=run)
@@ -111,9 +119,18 @@ def _events(file: Path) -> Iterator[Event]:
 
 def _names(space: SearchSpace) -> dict[str, str]:
     """Key -> name of its column, which puts it in its place."""
-    ordered = sorted(space.parameters, key=lambda parameter: bool(parameter.when))
-    keys = [OUTCOME, *(parameter.key for parameter in ordered)]
+    always = [parameter.key for parameter in space.parameters if not parameter.when]
+    sometimes = [parameter.key for parameter in space.parameters if parameter.when]
+    keys = [OUTCOME, *always, *_fixed(space), *sometimes]
     return {key: f"{place:02d} {key}" for place, key in enumerate(keys)}
+
+
+def _fixed(space: SearchSpace) -> dict[str, bool | float | int | str]:
+    """What fills up the columns that TensorBoard shows: settings that no trial changes."""
+    searched = {parameter.key for parameter in space.parameters}
+    num_always = 1 + sum(not parameter.when for parameter in space.parameters)
+    keys = [key for key in _FILL_UP if key not in searched]
+    return {key: _plain(value_at(space.base, key)) for key in keys[: max(0, _SHOWN - num_always)]}
 
 
 def _domain(parameter: Parameter) -> summary_v2.Domain:

@@ -170,12 +170,37 @@ def test_a_translation_sweep_is_compared_by_its_own_objective(
     space = SearchSpace("s", Experiment.model_validate(base), _SPACE.parameters[1:3])
     with TensorBoardWatcher(tmp_path, space):
         pass
-    [file] = tmp_path.glob("events.*")
-    summaries = (event.summary for event in EventFileLoader(str(file)).Load())
-    [columns] = [value for summary in summaries for value in summary.value]
-    data = metadata.parse_experiment_plugin_data(columns.metadata.plugin_data.content)
-    names = [info.display_name for info in data.metric_infos]
+    names = [info.display_name for info in _columns(tmp_path).metric_infos]
     assert names[:2] == [best, beside]
+
+
+def test_the_five_columns_that_one_sees_are_those_that_every_trial_has(tmp_path: Path) -> None:
+    # Of a trial that lacks one of them, TensorBoard draws no line in the parallel coordinates.
+    space = SearchSpace("s", Experiment(), (_SPACE.parameters[-1], *_SPACE.parameters[:2]))
+    with TensorBoardWatcher(tmp_path, space) as watcher:
+        params = {"model.name": "timesformer", "training.batch_size": 8}
+        watcher.on_start(replace(_row(1), params=params))
+    infos = sorted(_columns(tmp_path).hparam_infos, key=lambda info: info.name)
+    assert [info.display_name for info in infos] == [
+        "outcome", "model.name", "training.batch_size", "training.learning_rate",
+        "training.max_epochs", "model.cnn_transformer.depth",
+    ]  # fmt: skip
+    [start] = [
+        metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content)
+        for value in _values(tmp_path / "trial_001")
+        if value.tag == metadata.SESSION_START_INFO_TAG
+    ]
+    assert {info.name for info in infos[:5]} <= set(start.hparams)
+
+
+def _columns(folder: Path) -> Any:
+    [columns] = _values(folder)
+    return metadata.parse_experiment_plugin_data(columns.metadata.plugin_data.content)
+
+
+def _values(folder: Path) -> list[Any]:
+    loaders = [EventFileLoader(str(file)) for file in folder.glob("events.*")]
+    return [value for loader in loaders for event in loader.Load() for value in event.summary.value]
 
 
 @pytest.mark.browser
