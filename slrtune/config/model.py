@@ -159,6 +159,11 @@ class DenseViTConfig(Settings):
     use_ctc_positions: bool = False
     """Tell the decoder how many tokens of the text CTC has read up to each token of the video: it
     then learns within few epochs where to look, which it otherwise does only from much data."""
+    region_attention: tuple[tuple[int, int], ...] = ()
+    """Look at parts of each frame beside the whole, and learn where they are from landmarks
+    (data.keypoints): for each part its first landmark and the one behind its last, by numbers from
+    0, such as [[0, 21], [21, 42], [42, 110]] for two hands and a face. A trained model finds them
+    without landmarks. Empty = the whole frame only."""
     decoder_depth: int = Field(default=4, ge=1, le=32)
     """Blocks of the text decoder."""
     decoder_dim: int | None = Field(default=None, ge=16, le=8192)

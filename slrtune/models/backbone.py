@@ -24,6 +24,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.model import ActivationCheckpointing
 from slrtune.models.attention import none_if_all_valid
 from slrtune.models.recompute import recomputed
+from slrtune.models.regions import RegionAttention
 from slrtune.models.weights import hub_download, load_weights, read_weights
 
 _IN_CHECKPOINTS = "backbone.network."
@@ -52,6 +53,7 @@ class FrameBackbone(nn.Module):
 
     Attributes:
         num_features: length F of a frame's feature vector.
+        regions: where set, its scores follow the features of each frame.
 
     Raises:
         UserError: timm has no such architecture, or the weights cannot be had or do not fit.
@@ -74,6 +76,7 @@ class FrameBackbone(nn.Module):
         if frame_chunk_size is not None and frame_chunk_size < 1:
             raise ValueError(f"frame_chunk_size must be >= 1 or None, but is {frame_chunk_size}")
         self.frame_chunk_size = frame_chunk_size
+        self.regions: RegionAttention | None = None
         self.activation_checkpointing = activation_checkpointing
         self.freeze_batch_norm = freeze_batch_norm
         network = _create_network(name, image_size, pretrained, drop_path, options or {})
@@ -172,7 +175,16 @@ class FrameBackbone(nn.Module):
     def _features(self, frames: Tensor, indices: Tensor | None) -> Tensor:
         if indices is not None:
             frames = frames.index_select(0, indices)
-        return self.network(frames.contiguous(memory_format=torch.channels_last))
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        if self.regions is None:
+            return self.network(frames)
+        patches = self.network.forward_features(frames)
+        features = self.network.forward_head(patches)
+        if patches.ndim == 4:  # of a CNN
+            patches = patches.flatten(2).transpose(1, 2)
+        else:
+            patches = patches[:, self.network.num_prefix_tokens :]
+        return self.regions(features, patches)
 
 
 def _batch_norms(module: nn.Module) -> list[_BatchNorm]:

@@ -6,6 +6,7 @@ Q tokens of the video, L text length, V vocabulary, G glosses, K landmarks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -23,13 +24,13 @@ from slrtune.models.attention import SelfAttention, none_if_all_valid
 from slrtune.models.attention_pooling import AttentionPooling, ResidualMlp
 from slrtune.models.frame_encoder import frame_encoder
 from slrtune.models.positions import positions_at, sinusoidal_positions
+from slrtune.models.regions import KeypointHead, RegionAttention
 from slrtune.models.registry import register_model
 from slrtune.models.temporal_conv import TemporalConvLayer
 from slrtune.models.text_decoder import CachedText, TextDecoder
 from slrtune.models.transformer import (
     LAYER_NORM_EPS,
     EncoderBlock,
-    init_weights,
     mean_of_valid_frames,
     xavier_weights,
 )
@@ -37,25 +38,6 @@ from slrtune.models.translation import DecoderState, TranslationModel, Translato
 
 EMBEDDING_DIM = 128
 """E, as SimCLR's projection (Chen et al. 2020)."""
-
-
-class KeypointHead(nn.Module):
-    """Where the landmarks of a frame are, by its features alone.
-
-    Args:
-        num_features: F.
-        num_keypoints: K.
-    """
-
-    def __init__(self, num_features: int, num_keypoints: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(num_features, eps=LAYER_NORM_EPS)
-        self.places = nn.Linear(num_features, 2 * num_keypoints)
-        self.apply(init_weights)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, T, F) to (B, T, K, 2), x and y; the middle of the picture is 0.5."""
-        return self.places(self.norm(features)).unflatten(2, (-1, 2)) + 0.5
 
 
 @register_model("dense_vit")
@@ -83,6 +65,7 @@ class DenseViT(TranslationModel):
         pool_heads: heads of pooling and temporal attention.
         decoder_depth, decoder_dim, decoder_heads: see :class:`TextDecoder`.
         use_ctc_positions: tell the decoder where in the text each token of the video is, by CTC.
+        region_attention: landmarks [first, last) of each region that frames are looked at in.
         max_text_length: for training and generation; the model itself takes any length.
         dropout: over time and in the decoder.
 
@@ -91,7 +74,7 @@ class DenseViT(TranslationModel):
         ValueError: arguments contradict each other.
     """
 
-    encoder_prefixes: ClassVar[tuple[str, ...]] = ("backbone.",)
+    encoder_prefixes: ClassVar[tuple[str, ...]] = ("backbone.network.",)
 
     def __init__(
         self,
@@ -119,6 +102,7 @@ class DenseViT(TranslationModel):
         decoder_dim: int | None = None,
         decoder_heads: int = 8,
         use_ctc_positions: bool = False,
+        region_attention: Sequence[tuple[int, int]] = (),
         max_text_length: int = 128,
         dropout: float = 0.2,
         drop_path: float = 0.0,
@@ -148,6 +132,9 @@ class DenseViT(TranslationModel):
             freeze_batch_norm=freeze_batch_norm,
             drop_path=drop_path,
         )
+        self.num_regions = len(region_attention)
+        if region_attention:
+            self.backbone.regions = RegionAttention(self.backbone.num_features, self.num_regions)
         self.projection = nn.Sequential(
             nn.Linear(self.backbone.num_features, width), nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         )
@@ -201,7 +188,7 @@ class DenseViT(TranslationModel):
     def forward(  # type: ignore[override]
         self, frames: Tensor, frame_mask: Tensor | None, tokens: Tensor
     ) -> TranslatorOutput:
-        features = self.backbone.of_clips(frames, frame_mask)
+        features, regions = self._of_frames(frames, frame_mask)
         memory = self.encode_features(features, frame_mask)
         token_logits = self.decoder(tokens, memory.tokens, memory.mask)
         extras: dict[str, Tensor] = {}
@@ -210,12 +197,14 @@ class DenseViT(TranslationModel):
             extras["gloss"] = self.gloss_head(whole)
         if self.keypoint_head is not None:
             extras["keypoints"] = self.keypoint_head(features)
+        if self.num_regions:
+            extras["regions"] = regions.unflatten(2, (self.num_regions, -1))
         if self.embedding_head is not None:
             extras["embedding"] = F.normalize(self.embedding_head(whole), dim=1)
         return TranslatorOutput(memory, token_logits, extras)
 
     def encode(self, frames: Tensor, frame_mask: Tensor | None = None) -> VideoMemory:
-        return self.encode_features(self.backbone.of_clips(frames, frame_mask), frame_mask)
+        return self.encode_features(self._of_frames(frames, frame_mask)[0], frame_mask)
 
     def encode_features(self, features: Tensor, frame_mask: Tensor | None = None) -> VideoMemory:
         """As :meth:`encode`, of features (B, T, F) of the frames."""
@@ -239,6 +228,12 @@ class DenseViT(TranslationModel):
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, CachedText]:
         assert isinstance(state, CachedText)  # from start() or step()
         return self.decoder.step(tokens, state)
+
+    def _of_frames(self, frames: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features (B, T, F) of the frames, and scores (B, T, R * P) of regions and patches."""
+        found = self.backbone.of_clips(frames, frame_mask)
+        width = self.backbone.num_features
+        return found[..., :width], found[..., width:]
 
     def _over_time(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, F) features to (B, T, D) tokens that know their neighbours."""

@@ -50,7 +50,8 @@ class TranslatorOutput(NamedTuple):
         token_logits: (B, L, V), of the next token at each place of the text.
         extras: by name what a model predicts besides, where its settings ask for it: ``gloss``
             (B, G) logits, ``keypoints`` (B, T, K, 2) from 0, the left and upper edge, to 1,
-            ``embedding`` (B, E) of length 1.
+            ``embedding`` (B, E) of length 1, ``regions`` (B, T, R, P) logits over the patches of a
+            frame, row by row.
     """
 
     memory: VideoMemory

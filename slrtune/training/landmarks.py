@@ -6,7 +6,7 @@ from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.data.prepare import PreparedData
 
-_KEY = "training.keypoint_weight"
+_KEY, _REGIONS = "training.keypoint_weight", "model.dense_vit.region_attention"
 
 
 def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
@@ -15,7 +15,9 @@ def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
     Raises:
         UserError: no training clip has any, they are no points, or clips have different ones.
     """
-    if not experiment.training.keypoint_weight:
+    regions = experiment.model.dense_vit.region_attention
+    key = _KEY if experiment.training.keypoint_weight else _REGIONS
+    if not experiment.training.keypoint_weight and not regions:
         return 0
     data = experiment.data
     shapes: dict[tuple[int, ...], str] = {}
@@ -27,22 +29,28 @@ def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
                 shapes.setdefault(shape[1:], prepared.records[clip.clip_id].path)
         if not shapes:
             raise UserError(
-                f"{_KEY}: needs clips with landmarks, but those of split '{split}' have none; set "
-                "data.keypoints to the folder of their .npy files, or it to 0"
+                f"{key}: needs clips with landmarks, but those of split '{split}' have none; set "
+                "data.keypoints to the folder of their .npy files, or leave it out"
             )
     (shape, path), *others = shapes.items()
     for each, where in shapes.items():
         if each[1] < 2:
             raise UserError(
-                f"{_KEY}: needs arrays (frames, landmarks, 2 or more), but those of {where} are "
+                f"{key}: needs arrays (frames, landmarks, 2 or more), but those of {where} are "
                 f"(frames, {each[0]}); reshape them, and pack again"
             )
     if others:
         raise UserError(
-            f"{_KEY}: all clips must have as many landmarks, but {path} has {_text(shape)} and "
+            f"{key}: all clips must have as many landmarks, but {path} has {_text(shape)} and "
             f"{others[0][1]} has {_text(others[0][0])}; make them alike, and pack again"
         )
     landmarks: int = shape[0]
+    for first, last in regions:
+        if not 0 <= first < last <= landmarks:
+            raise UserError(
+                f"{_REGIONS}: must be ranges of the {landmarks} landmarks of each frame, but is "
+                f"[{first}, {last}]; take numbers from 0 to {landmarks}, the first below the last"
+            )
     return landmarks
 
 

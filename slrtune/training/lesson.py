@@ -67,6 +67,7 @@ def lesson_of(experiment: Experiment, prepared: PreparedData) -> Lesson:
 
         return Lesson(OutputSizes(len(glosses)), glosses, None, recognition)
     corpus = Corpus.of(experiment, prepared)
+    regions = experiment.model.dense_vit.region_attention
 
     def translation(folder: Path, device: torch.device) -> Task:
         writing = Writing(
@@ -75,7 +76,7 @@ def lesson_of(experiment: Experiment, prepared: PreparedData) -> Lesson:
             experiment.decoding,
             ClipExhibit(folder / EXHIBIT_FILE),
         )
-        return Translation(training, corpus.token_ids, corpus.gloss_ids, writing, device)
+        return Translation(training, corpus.token_ids, corpus.gloss_ids, writing, device, regions)
 
     constants = {"num_cut_texts": float(corpus.num_cut)} if corpus.num_cut else {}
     clip_s = _median_clip_s(prepared, experiment.data.train_split)
@@ -100,4 +101,10 @@ def task_without_data(experiment: Experiment, sizes: OutputSizes) -> Task:
         return Recognition(experiment.training)
     text = [UNK] * (sizes.text_length - 1)
     line = [1] * sizes.gloss_length
-    return Translation(experiment.training, defaultdict(lambda: text), defaultdict(lambda: line))
+    regions = experiment.model.dense_vit.region_attention
+    return Translation(
+        experiment.training,
+        defaultdict(lambda: text),
+        defaultdict(lambda: line),
+        regions=regions,
+    )

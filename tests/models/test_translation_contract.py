@@ -20,6 +20,7 @@ SETTINGS = {
     "num_glosses": 3,
     "num_bag_glosses": 3,
     "num_keypoints": 2,
+    "region_attention": [(0, 1), (1, 2)],
     "size": "tiny",
     "num_queries": 3,
     "pool_heads": 4,

@@ -63,6 +63,16 @@ def dotted(root: Path, cache_dir: Path, keypoints: Path | None, **training: Any)
     return Experiment.model_validate(values)
 
 
+def looking(
+    root: Path, cache_dir: Path, keypoints: Path | None, regions: Any, **training: Any
+) -> Experiment:
+    """The same with a ViT of 16 patches a frame that looks at regions."""
+    values = dotted(root, cache_dir, keypoints, keypoint_weight=0.0, **training).model_dump()
+    vit = {"size": "tiny", "embed_dim": 32, "depth": 1, "patch_size": 8}
+    values["model"]["dense_vit"] |= {**vit, "region_attention": regions}
+    return Experiment.model_validate(values)
+
+
 def test_a_translator_learns_where_the_landmarks_of_unseen_clips_are(
     dotted_root: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +87,19 @@ def test_a_translator_learns_where_the_landmarks_of_unseen_clips_are(
     model = read_trained_model(tmp_path / "checkpoints" / "best.pt").build().eval()
     outputs = model(torch.zeros(1, 8, 3, 32, 32), None, torch.tensor([[1]]))
     assert outputs.extras["keypoints"].shape == (1, 8, 1, 2)
+
+
+def test_a_translator_learns_where_to_look(
+    dotted_root: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    reports = Reports()
+    settings = looking(dotted_root, shared_cache, dotted_root, ((0, 1),))
+    train_trial(settings, tmp_path, reports)
+    of_chance = 1 / 16  # patches
+    assert reports[-1]["val_region_attention"] > 5 * of_chance
+    model = read_trained_model(tmp_path / "checkpoints" / "best.pt").build().eval()
+    memory = model.encode(torch.zeros(1, 8, 3, 32, 32))
+    assert memory.tokens.isfinite().all()
 
 
 @pytest.mark.parametrize("size", ["tiny", "tiny_resnet", "mobilenetv3_large"])
@@ -105,14 +128,16 @@ def test_a_translator_learns_which_glosses_unseen_clips_show(
     assert reports[-1]["val_gloss_recall"] > 0.85
 
 
-@pytest.mark.parametrize("extra", [{"gloss_weight": 0.2}, {"keypoint_weight": 1.0}])
+@pytest.mark.parametrize("extra", [{"gloss_weight": 0.2}, {"keypoint_weight": 1.0}, {}])
 def test_the_memory_with_extras_is_predicted_as_it_is_measured(
     extra: dict[str, float], spelled_root: Path, dotted_root: Path, shared_cache: Path
 ) -> None:
     if "gloss_weight" in extra:
         settings = experiment(spelled_root, shared_cache, **extra)
-    else:
+    elif extra:
         settings = dotted(dotted_root, shared_cache, dotted_root, **extra)
+    else:
+        settings = looking(dotted_root, shared_cache, dotted_root, ((0, 1),))
     sizes = sizes_of(settings, prepare_data(settings.data, needs="sentence"))
     predicted = predict(settings, "cpu", sizes=sizes)
     measured = probe(settings, torch.device("cpu"), sizes=sizes)
@@ -130,6 +155,9 @@ def test_landmarks_that_are_not_there_cannot_be_learnt(
         return str(error.value)
 
     assert "those of split 'train' have none; set data.keypoints" in message(None)
+    settings = looking(dotted_root, shared_cache, dotted_root, ((0, 2),))
+    with pytest.raises(UserError, match=r"must be ranges of the 1 landmarks .* is \[0, 2\]"):
+        sizes_of(settings, prepare_data(settings.data, needs="sentence"))
     for name, odd in (("many", np.zeros((8, 2, 2))), ("flat", np.zeros((8, 2)))):
         (tmp_path / name).mkdir()
         for file in dotted_root.glob("*.npy"):

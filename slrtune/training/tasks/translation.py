@@ -5,7 +5,7 @@ Shapes: B clips of a batch, Q tokens of the video, V vocabulary, L longest text 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -72,6 +72,7 @@ class Translation(Task):
         glosses: Ids,
         writing: Writing | None = None,
         device: torch.device | str = "cpu",
+        regions: Sequence[tuple[int, int]] = (),
     ) -> None:
         """
         Args:
@@ -80,7 +81,9 @@ class Translation(Task):
             glosses: gloss ids by clip id, from 1 on; an empty list where there are none.
             writing: for validation; None = never validated.
             device: of the trial.
+            regions: landmarks [first, last) of each region that the model looks at.
         """
+        self.regions = regions
         self._config, self._texts, self._glosses = config, texts, glosses
         self._writing, self._device = writing, device
         self._num_lost = 0
@@ -120,7 +123,9 @@ class Translation(Task):
         lengths = memory_lengths(outputs)
         ctc = ctc_losses(memory.ctc_logits, lengths, targets.texts)
         written = writing_losses(outputs.token_logits, targets, smoothing)
-        extras = extra_losses(config, outputs.extras, targets.glosses, batch.keypoints)
+        extras = extra_losses(
+            config, outputs.extras, targets.glosses, batch.keypoints, self.regions
+        )
         loss = (config.ctc_weight * ctc + config.ce_weight * written + extras).sum()
         if memory.gloss_ctc_logits is not None:
             glosses = ctc_losses(memory.gloss_ctc_logits, lengths, targets.glosses)
@@ -148,7 +153,7 @@ class _TextJudge(Judge):
     def __init__(self, task: Translation, writing: Writing, device: torch.device) -> None:
         self._task, self._writing = task, writing
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, clips, lost
-        self._extras = ExtraFigures(device)
+        self._extras = ExtraFigures(device, task.regions)
         self._written: dict[int, str] = {}
         if writing.exhibit is not None:
             writing.exhibit.begin()
