@@ -50,6 +50,8 @@ def build_model(
             "num_keypoints": sizes.num_keypoints if training.keypoint_weight else 0,
             "has_embedding": training.contrastive_epochs > 0,
         }
+        if not sizes.num_keypoints:  # of a sweep whose own settings ask for none
+            settings["region_attention"] = ()
     else:
         settings["num_classes"] = sizes.num_glosses
     return create_model(

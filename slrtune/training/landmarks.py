@@ -30,9 +30,10 @@ def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
         if not shapes:
             raise UserError(
                 f"{key}: needs clips with landmarks, but those of split '{split}' have none; set "
-                "data.keypoints to the folder of their .npy files, or leave it out"
+                f"data.keypoints to the folder of their .npy files, or leave {key} out"
             )
     (shape, path), *others = shapes.items()
+    others = [other for other in others if other[0][0] != shape[0]]
     for each, where in shapes.items():
         if each[1] < 2:
             raise UserError(
@@ -41,8 +42,8 @@ def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
             )
     if others:
         raise UserError(
-            f"{key}: all clips must have as many landmarks, but {path} has {_text(shape)} and "
-            f"{others[0][1]} has {_text(others[0][0])}; make them alike, and pack again"
+            f"{key}: all clips must have as many landmarks, but {path} has {shape[0]} and "
+            f"{others[0][1]} has {others[0][0][0]}; make them alike, and pack again"
         )
     landmarks: int = shape[0]
     for first, last in regions:
@@ -51,8 +52,10 @@ def num_keypoints(experiment: Experiment, prepared: PreparedData) -> int:
                 f"{_REGIONS}: must be ranges of the {landmarks} landmarks of each frame, but is "
                 f"[{first}, {last}]; take numbers from 0 to {landmarks}, the first below the last"
             )
+    for pair in data.keypoint_swaps:
+        if not all(0 <= number < landmarks for number in pair):
+            raise UserError(
+                f"data.keypoint_swaps: must be pairs of the {landmarks} landmarks of each frame, "
+                f"but is {list(pair)}; take numbers from 0 to {landmarks - 1}"
+            )
     return landmarks
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} of {shape[1]} numbers"

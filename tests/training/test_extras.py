@@ -158,12 +158,17 @@ def test_landmarks_that_are_not_there_cannot_be_learnt(
     settings = looking(dotted_root, shared_cache, dotted_root, ((0, 2),))
     with pytest.raises(UserError, match=r"must be ranges of the 1 landmarks .* is \[0, 2\]"):
         sizes_of(settings, prepare_data(settings.data, needs="sentence"))
+    values = dotted(dotted_root, shared_cache, dotted_root).model_dump()
+    values["data"]["keypoint_swaps"] = ((0, 1),)
+    settings = Experiment.model_validate(values)
+    with pytest.raises(UserError, match=r"keypoint_swaps: must be pairs .* is \[0, 1\]"):
+        sizes_of(settings, prepare_data(settings.data, needs="sentence"))
     for name, odd in (("many", np.zeros((8, 2, 2))), ("flat", np.zeros((8, 2)))):
         (tmp_path / name).mkdir()
         for file in dotted_root.glob("*.npy"):
             array = np.load(file) if name == "many" and file.stem != "5" else odd
             np.save(tmp_path / name / file.name, array)
-    assert "1 of 2 numbers and 5.mp4 has 2 of 2 numbers" in message(tmp_path / "many")
+    assert "has 1 and 5.mp4 has 2" in message(tmp_path / "many")
     assert "(frames, landmarks, 2 or more), but those of 0.mp4" in message(tmp_path / "flat")
 
 
