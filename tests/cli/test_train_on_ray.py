@@ -35,7 +35,7 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
     assert workers
     for pid in workers:
         os.kill(pid, 9)
-    killed.wait_for(lambda: "a new one goes on from the last checkpoint" in killed.output)
+    killed.wait_for(lambda: "A new worker goes on from the last checkpoint" in killed.output)
     killed.wait_for(lambda: "epoch   5/9" in killed.output)
     killed.kill_all()  # and now the command with all that came of it
     again = SlrtuneProcess([*train, "--name", "killed"], tmp_path)
