@@ -18,11 +18,13 @@ class RayCluster:
 
     Args:
         num_head_cpus: of the head.
+        commands: where the command line is to use it: it runs with another HOME, where the token
+            would be another one. None = this process alone does.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, num_head_cpus: int) -> None:
-        # The command line runs with another HOME, where the token would be another one.
-        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    def __init__(self, num_head_cpus: int, commands: pytest.MonkeyPatch | None = None) -> None:
+        if commands is not None:
+            commands.setenv("RAY_AUTH_MODE", "disabled")
         self._num_head_cpus = num_head_cpus
         self._nodes: dict[str, Any] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ import ray
 from ray.train import UserCallback
 
 _logger = logging.getLogger(__name__)
+_NODE_VERDICT_S = 15.0
+_EXIT_DETAIL = "exit detail:"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def _loss_by(cause: BaseException) -> Loss:
             "sweep.max_concurrent_trials, or raise resources.cpus_per_worker"
         )
     if isinstance(cause, ray.exceptions.RayActorError):
+        if _EXIT_DETAIL not in text and _node_is_gone(cause.actor_id):
+            return Loss("its node was lost", is_of_node=True)
         return Loss(
             "its worker process was killed: by the kernel where the node's main memory was full, or"
             f" by a crash ({_exit_detail(text)})"
@@ -78,7 +83,26 @@ def _loss_by(cause: BaseException) -> Loss:
     return Loss(f"{type(cause).__name__}: {(text.splitlines() or [''])[0]}")
 
 
+def _node_is_gone(actor_id: str | None) -> bool:
+    """Whether the node of an actor that does not answer is dead.
+
+    Ray says at once that the actor does not answer or is dead, but that its node is gone only when
+    the node has missed some health checks.
+    """
+    if actor_id is None:
+        return False
+    node_id = ray._private.state.state.actor_table(actor_id).get("Address", {}).get("NodeID")
+    if not any(node["NodeID"] == node_id for node in ray.nodes()):
+        return False  # nobody knows
+    deadline_s = time.monotonic() + _NODE_VERDICT_S
+    while time.monotonic() < deadline_s:
+        if not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id):
+            return True
+        time.sleep(0.5)
+    return False
+
+
 def _exit_detail(text: str) -> str:
     """The one line of Ray's message that says how the process ended."""
-    marked = [line for line in text.splitlines() if "exit detail:" in line]
-    return marked[0].partition("exit detail:")[2].split(". ")[0].strip() if marked else "no word"
+    marked = [line for line in text.splitlines() if _EXIT_DETAIL in line]
+    return marked[0].partition(_EXIT_DETAIL)[2].split(". ")[0].strip() if marked else "no word"

@@ -22,7 +22,7 @@ def test_no_actor_or_placement_group_is_left_and_recycled_groups_serve_every_tri
     arguments = ["sweep", write_space(tmp_path), "-e", str(colors_experiment), "--name", "s"]
     one_at_a_time = ["--set", "sweep.max_concurrent_trials=1", "-n", "2"]
     recycled = ["--set", "sweep.max_trials_per_group=1"]
-    with RayCluster(monkeypatch, num_head_cpus=2) as cluster:
+    with RayCluster(2, monkeypatch) as cluster:
         code, output = run_slrtune(
             [*arguments, *one_at_a_time, *recycled, "--address", cluster.address], tmp_path
         )
