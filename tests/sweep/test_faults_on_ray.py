@@ -1,0 +1,118 @@
+"""A sweep on several nodes to which everything happens, one thing after the other."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from slrtune.config.errors import UserError
+from slrtune.config.overrides import Overrides
+from slrtune.config.search_space_file import load_search_space
+from slrtune.sweep.study import read_study
+from tests.cli_process import SlrtuneProcess
+from tests.ray_cluster import RayCluster, wait_for, worker_pids
+from tests.sweep.test_sweep_on_ray import write_space
+from tests.sweep.unbroken import best_epoch, suggested
+
+pytestmark = pytest.mark.ray
+
+_NUM_TRIALS, _NUM_EPOCHS = 4, 60
+_SPACE = """
+parameters:
+  training.learning_rate: {low: 1e-4, high: 1e-2, log: true}
+  training.weight_decay: {low: 1e-4, high: 1e-1, log: true}
+points:
+  - {training.learning_rate: 1e-3, training.weight_decay: 1e-2}
+  - {training.learning_rate: 2e-3, training.weight_decay: 2e-2}
+  - {training.learning_rate: 3e-3, training.weight_decay: 3e-2}
+  - {training.learning_rate: 4e-3, training.weight_decay: 4e-2}
+"""
+_SETTINGS: dict[str, Any] = {
+    "training.max_epochs": _NUM_EPOCHS,
+    "sweep.max_trials": _NUM_TRIALS,
+    "sweep.sampler": "random",
+    "sweep.scheduler": "none",
+}
+
+
+def trials_of(folder: Path) -> list[FrozenTrial]:
+    try:
+        return read_study(folder).get_trials(deepcopy=False)
+    except (UserError, OSError):
+        return []  # not yet, or away
+
+
+def last_report(folder: Path, number: int) -> dict[str, Any]:
+    trials = trials_of(folder)
+    return trials[number].user_attrs.get("last_report", {}) if trials else {}
+
+
+def running(folder: Path, but_on: tuple[str, ...] = ()) -> tuple[int, str] | None:
+    """Number and node of a trial that has reported an epoch there and has some to go."""
+    for trial in trials_of(folder):
+        report = trial.user_attrs.get("last_report", {})
+        node = report.get("node", "").rpartition("-")[2]
+        is_young = report.get("epoch", _NUM_EPOCHS) < _NUM_EPOCHS / 2
+        if not trial.state.is_finished() and is_young and node not in but_on:
+            return trial.number, node
+    return None
+
+
+def test_a_sweep_outlives_lost_nodes_killed_workers_and_lost_storage(
+    tmp_path: Path, colors_experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_space(tmp_path, _SPACE)
+    settings = [word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    folder = tmp_path / "runs" / "s"
+    took: dict[str, float] = {}
+
+    def until(what: str, condition: Any) -> Any:
+        started_s = time.monotonic()
+        answer = wait_for(condition, what)
+        took[what] = round(time.monotonic() - started_s, 1)
+        return answer
+
+    with RayCluster(0, monkeypatch) as cluster:
+        first, second = cluster.add_node(), cluster.add_node()
+        before = worker_pids()
+        arguments = ["sweep", written, "-e", str(colors_experiment), "--name", "s", *settings]
+        sweep = SlrtuneProcess([*arguments, "--address", cluster.address], tmp_path)
+        _, node = until("a trial runs", lambda: running(folder))
+        cluster.lose_node(node)
+        # Not before: the other node's group takes the trial up, whatever it has to do first.
+        other = second if node == first else first
+        third = cluster.add_node()
+        # A notice, and half a minute later the node is gone.
+        until("a trial runs on the other node", lambda: running(folder, (node, third)))
+        cluster.give_notice(other, 3.0)
+        time.sleep(3.0)
+        cluster.lose_node(other)
+        killed, _ = until("a trial runs on the new node", lambda: running(folder, (node, other)))
+        for pid in worker_pids() - before:
+            os.kill(pid, 9)  # as the kernel does where memory is full
+        cluster.add_node()
+        until("it goes on", lambda: "num_restarts" in last_report(folder, killed))
+        folder.rename(tmp_path / "runs" / "away")
+        time.sleep(3.0)
+        (tmp_path / "runs" / "away").rename(folder)
+        code = sweep.wait()
+    print(took, sweep.output, sep="\n")
+    assert code == 0, sweep.output
+    assert sweep.left_behind() == []
+    space = load_search_space(Path(written), colors_experiment, Overrides(_SETTINGS))
+    trials = trials_of(folder)
+    assert [t.params for t in trials] == suggested(space, tmp_path / "here", _NUM_TRIALS)
+    for trial in trials:
+        best = best_epoch(space, trial.params, tmp_path / f"{trial.number}")
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == best["val_top1"]
+        assert trial.user_attrs["best_val_loss"] == best["val_loss"]
+        assert sorted(trial.intermediate_values) == list(range(1, _NUM_EPOCHS + 1))
+    reasons = " ".join(trial.user_attrs.get("restart_reason", "") for trial in trials)
+    assert "its node was" in reasons
+    assert "its worker process was killed" in reasons
