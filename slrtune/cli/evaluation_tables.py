@@ -85,14 +85,28 @@ def _print_glosses(evaluation: Evaluation) -> None:
 
 def _print_signers(evaluation: Evaluation) -> None:
     signers = sorted(evaluation.per_signer, key=lambda row: (row.top1, -row.num_clips))
-    if [row.signer for row in signers] == [None]:
-        return  # the data do not say who signs
+    print_signers("top-1", [(row.signer, row.num_clips, row.top1) for row in signers])
+
+
+def print_signers(
+    figure: str, signers: Sequence[tuple[str | None, int, float]], judged_by: str = ""
+) -> None:
+    """A figure of each signer, the worst first as given; nothing where the data do not say who
+    signs.
+
+    Args:
+        figure: its name.
+        signers: name, number of clips and the figure as a share.
+        judged_by: stands behind the title.
+    """
+    if [name for name, _, _ in signers] == [None]:
+        return
     rows = [
-        (row.signer if row.signer is not None else "unknown", str(row.num_clips), percent(row.top1))
-        for row in signers[: 2 * _MAX_ROWS]
+        (name if name is not None else "unknown", str(num_clips), percent(share))
+        for name, num_clips, share in signers[: 2 * _MAX_ROWS]
     ]
-    title = f"Signers: {len(signers)}, the worst first"
-    table(title, ("signer", "clips", "top-1"), rows)
+    title = f"Signers: {len(signers)}, the worst first{judged_by}"
+    table(title, ("signer", "clips", figure), rows)
 
 
 def _print_confusions(evaluation: Evaluation) -> None:

@@ -79,12 +79,8 @@ def run(request: Request) -> None:
     print_evaluation(evaluation)
     with _disk_errors_explained(folder):
         write_evaluation(evaluation, folder)
-    for what, file in (
-        ("all figures", METRICS_FILE),
-        ("every clip", PREDICTIONS_FILE),
-        ("confusions", PICTURE_FILE),
-    ):
-        say(f"  {what:<13}{folder / file}")
+    _say_files(folder, PREDICTIONS_FILE)
+    say(f"  {'confusions':<13}{folder / PICTURE_FILE}")
 
 
 def _run_translation(
@@ -112,8 +108,12 @@ def _run_translation(
     print_translation_evaluation(evaluation)
     with _disk_errors_explained(folder):
         write_translation_evaluation(evaluation, folder)
-    say(f"  all figures  {folder / METRICS_FILE}")
-    say(f"  every clip   {folder / TRANSLATIONS_FILE}")
+    _say_files(folder, TRANSLATIONS_FILE)
+
+
+def _say_files(folder: Path, clips_file: str) -> None:
+    say(f"  {'all figures':<13}{folder / METRICS_FILE}")
+    say(f"  {'every clip':<13}{folder / clips_file}")
 
 
 def _output_folder(request: Request, place: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slrtune.cli.console import say, table
+from slrtune.cli.evaluation_tables import print_signers
 from slrtune.cli.prepare import print_coverage
 from slrtune.deploy.evaluate_translation import TranslationEvaluation
 from slrtune.report.words import duration, number, percent
@@ -40,14 +41,8 @@ def _print_figures(evaluation: TranslationEvaluation) -> None:
 
 def _print_signers(evaluation: TranslationEvaluation) -> None:
     signers = evaluation.per_signer(evaluation.best_method)
-    if [row.signer for row in signers] == [None]:
-        return  # the data do not say who signs
-    rows = [
-        (row.signer if row.signer is not None else "unknown", str(row.num_clips), percent(row.wer))
-        for row in signers[: 2 * _MAX_ROWS]
-    ]
-    title = f"Signers: {len(signers)}, the worst first ({evaluation.best_method})"
-    table(title, ("signer", "clips", "WER"), rows)
+    rows = [(row.signer, row.num_clips, row.wer) for row in signers]
+    print_signers("WER", rows, judged_by=f" ({evaluation.best_method})")
 
 
 def _print_texts(evaluation: TranslationEvaluation) -> None:

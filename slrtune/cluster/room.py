@@ -12,6 +12,7 @@ import ray
 from ray.util import placement_group_table
 
 from slrtune.cluster.resources import TrialShare, fits_on
+from slrtune.config.beside import beside
 
 _logger = logging.getLogger(__name__)
 _POLL_S = 5.0
@@ -35,9 +36,8 @@ def telling_who_waits(
         patience_s: how long a group may wait before it is told.
         poll_s: how often to look.
     """
-    is_over = threading.Event()
 
-    def watch() -> None:
+    def watch(is_over: threading.Event) -> None:
         waits_since_s = said_at_s = None
         while not is_over.wait(poll_s):
             try:
@@ -58,13 +58,8 @@ def telling_who_waits(
                 said_at_s = now_s
                 say(told)
 
-    thread = threading.Thread(target=watch, name="room", daemon=True)
-    thread.start()
-    try:
+    with beside("room", watch):
         yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def why_waiting(

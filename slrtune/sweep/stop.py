@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from slrtune.config.beside import beside
 from slrtune.sweep.folder import STOP_FILE, is_running
 
 _POLL_S = 0.5
@@ -38,20 +39,15 @@ def ask_to_stop(folder: Path, wait_s: float) -> bool:
 @contextlib.contextmanager
 def stopping_when_asked(folder: Path) -> Iterator[None]:
     """This process gets one Ctrl-C when somebody asks its sweep to stop."""
-    request, is_over = folder / STOP_FILE, threading.Event()
+    request = folder / STOP_FILE
     request.unlink(missing_ok=True)  # to an earlier start
 
-    def watch() -> None:
+    def watch(is_over: threading.Event) -> None:
         while not is_over.wait(_POLL_S):
             if request.exists():
                 request.unlink(missing_ok=True)
                 os.kill(os.getpid(), signal.SIGINT)
                 return
 
-    thread = threading.Thread(target=watch, name="stop", daemon=True)
-    thread.start()
-    try:
+    with beside("stop", watch):
         yield
-    finally:
-        is_over.set()
-        thread.join()
