@@ -70,7 +70,7 @@ def settings(root: Path, cache_dir: Path) -> dict[str, Any]:
             },
         },
         "training": {
-            "max_epochs": 24, "batch_size": 4, "learning_rate": 2e-3, "label_smoothing": 0.05,
+            "max_epochs": 36, "batch_size": 4, "learning_rate": 2e-3, "label_smoothing": 0.05,
             "ctc_weight": 0.5, "ce_weight": 0.5, "weight_decay": 1e-3,
         },
         "text": {"tokenizer": "char"},
