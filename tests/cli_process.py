@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _MARK = "SLRTUNE_TEST_MARK"
+_started: list[SlrtuneProcess] = []
 
 
 class SlrtuneProcess:
@@ -26,10 +29,16 @@ class SlrtuneProcess:
     def __init__(self, arguments: list[str], folder: Path, errors: Path | None = None) -> None:
         self._mark = uuid.uuid4().hex
         self._output = folder / f"output-{self._mark}.txt"
+        self._is_killed = False
+        # Of its own, to see what stays there; Ray's sockets are too long for another than /tmp.
+        self._temporary = Path(tempfile.mkdtemp(prefix="slr-"))
+        _started.append(self)
         environment = {
             **os.environ,
             _MARK: self._mark,
             "HOME": str(folder),
+            "TMPDIR": str(self._temporary),
+            "RAY_TMPDIR": tempfile.gettempdir(),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -67,6 +76,7 @@ class SlrtuneProcess:
 
     def kill_all(self) -> None:
         """kill -9 of the command and of all that came of it."""
+        self._is_killed = True
         for pid in self.pids():
             try:
                 os.kill(pid, 9)
@@ -90,17 +100,42 @@ class SlrtuneProcess:
         return found
 
     def left_behind(self, within_s: float = 15.0) -> list[str]:
-        """Titles of processes that are still there some seconds after the command ended."""
+        """Titles of processes, and temporary files, that are still there some seconds after the
+        command ended. One that was killed by force cannot remove its files."""
         deadline_s = time.monotonic() + within_s
         while self.pids() and time.monotonic() < deadline_s:
             time.sleep(0.2)
-        return [
+        titles = [
             Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             for pid in self.pids()
         ]
+        files = [] if self._is_killed else sorted(map(str, self._temporary.rglob("*")))
+        return titles + files
+
+    def remove(self) -> None:
+        """End it by force, and forget its temporary files."""
+        self.kill_all()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def run_slrtune(arguments: list[str], folder: Path) -> tuple[int, str]:
     """Exit code and output of a command that is expected to end by itself."""
     process = SlrtuneProcess(arguments, folder)
     return process.wait(), process.output
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """No command that is started in here outlives it, or leaves a temporary file.
+
+    Raises:
+        AssertionError: one did. It has been removed.
+    """
+    del _started[:]
+    try:
+        yield
+        left = {str(process.process.args): process.left_behind() for process in _started}
+    finally:
+        for process in _started:
+            process.remove()
+    assert not any(left.values()), left

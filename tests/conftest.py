@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from slrtune.config.validate import load_experiment
 from slrtune.training.trial import train_trial
+from tests.cli_process import nothing_left_behind
 from tests.data.videos import encode
 from tests.spelled_colors import experiment as spelled_experiment
 from tests.spelled_colors import write_sentences
@@ -40,6 +42,12 @@ def _has_ray_tests(file: Path) -> bool:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RayTestsTogether:
     """How pytest-xdist shares out the tests where it is asked to."""
     return RayTestsTogether(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    with nothing_left_behind():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,20 +18,22 @@ class RayCluster:
 
     Args:
         num_head_cpus: of the head.
-        commands: where the command line is to use it: it runs with another HOME, where the token
-            would be another one. None = this process alone does.
+        commands: gives the command line this process's token: it runs with another HOME.
     """
 
-    def __init__(self, num_head_cpus: int, commands: pytest.MonkeyPatch | None = None) -> None:
-        if commands is not None:
-            commands.setenv("RAY_AUTH_MODE", "disabled")
+    def __init__(self, num_head_cpus: int, commands: pytest.MonkeyPatch) -> None:
+        commands.setenv("RAY_AUTH_TOKEN_PATH", str(Path.home() / ".ray" / "auth_token"))
         self._num_head_cpus = num_head_cpus
         self._nodes: dict[str, Any] = {}
 
     def __enter__(self) -> RayCluster:
         import ray
+        from ray._private.authentication.authentication_token_setup import (
+            ensure_token_if_auth_enabled,
+        )
         from ray.cluster_utils import Cluster
 
+        ensure_token_if_auth_enabled()  # as `ray start` does
         self._cluster = Cluster(True, head_node_args={"num_cpus": self._num_head_cpus})
         ray.init(address=self.address, log_to_driver=False)
         return self

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,38 @@ def ray_session(
     """
     import ray
 
+    with contextlib.nullcontext() if address else _temporary_files_of_workers():
+        _connect(address, use_dashboard)
+        _let_sigterm_act_like_ctrl_c()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _temporary_files_of_workers() -> Iterator[None]:
+    """Workers that Ray ends by force leave theirs (a decoder's sockets): in a folder that goes."""
+    elsewhere = {
+        # What is to stay: the logs of Ray, what PyTorch has compiled.
+        "RAY_TMPDIR": tempfile.gettempdir(),
+        "TORCHINDUCTOR_CACHE_DIR": f"{tempfile.gettempdir()}/torchinductor_uid_{os.getuid()}",
+    }
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="slrtune-", ignore_cleanup_errors=True) as folder:
+        os.environ.update({**elsewhere, **os.environ, "TMPDIR": folder})
+        try:
+            yield
+        finally:
+            for name in (*elsewhere, "TMPDIR"):
+                os.environ.pop(name, None)
+                if name in before:
+                    os.environ[name] = before[name]
+
+
+def _connect(address: str | None, use_dashboard: bool) -> None:
+    import ray
+
     try:
         ray.init(
             address=address or "local",
@@ -44,11 +77,6 @@ def ray_session(
             f"--address {address}: no Ray cluster answers there ({error}); "
             "check `ray status` on its head node, or leave --address out"
         ) from None
-    _let_sigterm_act_like_ctrl_c()
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _let_sigterm_act_like_ctrl_c() -> None:

@@ -111,7 +111,7 @@ def _train_once(config: dict[str, Any]) -> None:
         return
     except Exception as error:
         if is_out_of_memory(error):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
             write_json(out_of_memory, {**last, **_out_of_memory(error)})
         raise
     if last["epoch"] < last["max_epochs"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,10 @@ class WarmTrial(tune.Trainable):
             told = {"outcome": "interrupted", "is_storage_away": True, "error": error["message"]}
             return Event("failed", told)
         folder = trial_folder(self._folder, self._figures["number"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")
+        # Storage that is away is no reason to lose the outcome, which the study waits for.
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            (folder / "error.txt").write_text(f"{error['message']}\n\n{error['traceback']}")
         first_line = error["message"].splitlines()[0]
         figures = {"error": f"{error['error_type']}: {first_line}", "outcome": "error"}
         figures |= error.get("whereabouts", {})  # one that never reached a worker has none

@@ -107,7 +107,7 @@ class CheckpointStore:
     def _write_temporary(self, path: Path, content: dict[str, Any]) -> Path:
         """Write ``content`` beside ``path``, safe on the disk; nothing is left of a failed try."""
         if not self._is_there:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
             self._is_there = True
         # From now on, a folder that is not there is a mount that is away: made anew, it would be
         # on the disk beneath.

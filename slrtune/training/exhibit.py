@@ -87,7 +87,6 @@ class ClipExhibit:
             _logger.warning("%s was not written: %s", self._file, error)
 
     def _write(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         partial = self._file.with_name(f"{self._file.stem}.partial.npz")
         np.savez_compressed(partial, allow_pickle=False, **self._content())
         partial.replace(self._file)  # a reader never sees half a file

@@ -51,7 +51,7 @@ class StepProfiler:
         self._profile.step()
 
     def _write(self, profiled: profile) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)
         profiled.export_chrome_trace(str(self._folder / TRACE_FILE))
         order = "self_device_time_total" if self._on_gpu else "self_cpu_time_total"
         table = profiled.key_averages().table(

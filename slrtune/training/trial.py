@@ -12,6 +12,7 @@ import torch
 
 from slrtune.config.claim import claimed
 from slrtune.config.experiment import Experiment
+from slrtune.config.patience import patiently
 from slrtune.data.feature_cache import FeatureFile
 from slrtune.data.loader import ClipLoader, build_loader
 from slrtune.data.prepare import PreparedData, prepare_data
@@ -78,12 +79,13 @@ def train_trial(
 
     Raises:
         UserError: the data or the checkpoint cannot be used.
+        StorageError: ``folder`` was away or full for too long.
         TrainingDivergedError: losses or gradients stayed NaN or infinite.
         torch.OutOfMemoryError: the trial does not fit the GPU.
     """
     try:
         with (
-            _alone_in(folder),
+            _alone_in(folder, experiment.resources.storage_patience_s),
             deterministic_kernels(is_strict=experiment.training.deterministic),
         ):
             return _train(experiment, folder, report, plan_memory, use_profiler)
@@ -97,14 +99,22 @@ def train_trial(
         free_memory()
 
 
-def _alone_in(folder: Path) -> AbstractContextManager[None]:
+def _alone_in(folder: Path, patience_s: float) -> AbstractContextManager[None]:
     """Rank 0 waits for a worker that an earlier driver has left behind to die: it would write
     checkpoints between ours."""
     if distributed.rank() != 0:
         return nullcontext()
-    folder.mkdir(parents=True, exist_ok=True)
+    lock_file = folder / "trial.lock"
+
+    def make() -> None:
+        # Not its parents: where they are not there, the storage is away, and what we made would
+        # be on the disk beneath.
+        folder.mkdir(exist_ok=True)
+        lock_file.touch()
+
+    patiently(make, folder, patience_s)
     rule = "another process ({owner}) still trains in this folder; wait for it, or end it"
-    return claimed(folder / "trial.lock", f"{folder}: {rule}", _MAX_WAIT_S)
+    return claimed(lock_file, f"{folder}: {rule}", _MAX_WAIT_S)
 
 
 def _train(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from slrtune.config.search_space import Params, SearchSpace
 from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.training.trial import train_trial
@@ -19,5 +21,6 @@ def suggested(space: SearchSpace, folder: Path, num_trials: int) -> list[Params]
 
 
 def best_epoch(space: SearchSpace, params: Params, folder: Path) -> dict[str, float]:
-    """Metrics of the best epoch of one trial."""
+    """Metrics of the best epoch of one trial, with the threads of a worker of one CPU."""
+    torch.set_num_threads(1)  # another number adds up floats in another order
     return train_trial(space.experiment(params), folder, lambda metrics: True).best
