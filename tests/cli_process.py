@@ -115,6 +115,7 @@ class SlrtuneProcess:
     def remove(self) -> None:
         """End it by force, and forget its temporary files."""
         self.kill_all()
+        self.process.wait()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
