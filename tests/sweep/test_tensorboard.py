@@ -119,7 +119,7 @@ def address(runs: Path) -> Iterator[str]:
         process.wait_for(all_runs_are_read)
         yield url
     finally:
-        process.kill_all()
+        process.remove()
 
 
 def _get(url: str, body: dict[str, Any] | None = None) -> Any:
