@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slrtune.cli.console import say
 from slrtune.cli.folders import run_folder
 from slrtune.config.addresses import address_of, shown
 from slrtune.config.errors import UserError
@@ -49,7 +50,7 @@ def made(folder: Path, patience_s: float) -> Iterator[InStep]:
         folder.mkdir(parents=True, exist_ok=address_of(folder) is not None)
     except FileExistsError:  # another sweep was quicker
         raise UserError(_exists(folder)) from None
-    with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder)) as step:
+    with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder), say) as step:
         yield step
 
 

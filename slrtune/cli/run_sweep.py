@@ -25,7 +25,7 @@ from slrtune.config.mirror import mirror_of, telling_of_store
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
 from slrtune.report.words import in_shell
-from slrtune.sweep.at_address import InStep
+from slrtune.sweep.at_address import STATUS_FILES, InStep, copy_for_reader
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import OpenWatcher
 from slrtune.sweep.disk_forecast import check_disk
@@ -75,7 +75,7 @@ def run(
     folder = new_folder(base.runs_dir, name or default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
         f"up to {base.sweep.max_trials} trials, in {shown(folder)}")  # fmt: skip
-    earlier = warm_start and sweep_folder("--warm-start", warm_start, base.runs_dir)
+    earlier = warm_start and _earlier(warm_start, base.runs_dir)
     if earlier:
         read_results(earlier)  # a mistake comes before any work
     _run(
@@ -122,7 +122,7 @@ def resume(
     changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
     recorded = recorded.with_sweep(sweep.model_copy(update=changes))
     patience_s = recorded.space.base.resources.storage_patience_s
-    with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder)) as step:
+    with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder), say) as step:
         mend_journal(folder / STUDY_FILE)
         earlier = read_results(folder) if _has_study(folder) else None
         num_ended = 0 if earlier is None else len(earlier.ended)
@@ -200,6 +200,8 @@ def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes, num_left: in
         say(warning, style="yellow")
     wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
     budget = memory_budget(resources, share.gpus_per_worker, sizes)
+    if earlier:
+        copy_for_reader(earlier, *STATUS_FILES)
     warm = read_warm_start(earlier, space, budget) if earlier else None
     return SweepPlan(space, folder, share, recorded.isolate_trials, budget, warm)
 
@@ -247,6 +249,10 @@ def _keep_best(results: SweepResults, step: InStep) -> None:
             step.keep_best(f"{trial}/checkpoints/best.pt")
         except OSError as error:
             say(f"best.pt is not at the address: {error}", style="yellow")
+
+
+def _earlier(sweep: str, runs_dir: Path) -> Path:
+    return sweep_folder("--warm-start", sweep, runs_dir, *STATUS_FILES)
 
 
 def _say_how(plan: SweepPlan) -> None:

@@ -51,7 +51,7 @@ def run(
     if (folder / PLAN_FILE).exists():
         raise UserError(f"--name: {shown(folder)} holds a sweep; give this run another name")
     patience_s = experiment.resources.storage_patience_s
-    with _claimed(folder), InStep(folder, patience_s).held(_refusal(folder)):
+    with _claimed(folder), InStep(folder, patience_s).held(_refusal(folder), say):
         _refuse_other_settings(folder, experiment)
         if (folder / SUMMARY_FILE).exists():
             say(f"Run {folder.name} is finished; --name starts another")

@@ -144,6 +144,7 @@ def _resume(context: typer.Context, sweep: str) -> None:
     from slrtune.cli.run_sweep import resume
     from slrtune.config.errors import UserError
     from slrtune.config.overrides import read_overrides
+    from slrtune.sweep.at_address import STATUS_FILES
 
     options, address = context.params, context.params["address"]
     given = [name for name in _ONLY_FOR_NEW if options[name] not in (None, False, [], ())]
@@ -159,7 +160,7 @@ def _resume(context: typer.Context, sweep: str) -> None:
         submit_resume(context, address, sweep)
         return
     runs_dir = runs_folder(str(values.get("runs_dir", "runs")), "--set runs_dir")
-    folder = sweep_folder("--resume", sweep, runs_dir)
+    folder = sweep_folder("--resume", sweep, runs_dir, *STATUS_FILES)
     resume(folder, address, options["extend"], options["max_gpu_hours"], options["as_json"])
 
 

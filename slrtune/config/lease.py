@@ -1,7 +1,8 @@
 """One process at a time at an address, where no kernel gives locks back.
 
 The holder writes a file there again and again. Whoever wants it watches the file: while it changes,
-somebody lives; when it has not for long enough, the holder is gone. Nobody's clock matters.
+somebody lives; when it has not for long enough, the holder is gone. Nobody's clock matters. On the
+holder's own machine there is nothing to wait for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,17 +46,23 @@ class Lease:
         self._id = uuid.uuid4().hex
         self._beat, self._last_beat_s = 0, 0.0
 
-    def take(self, refusal: str) -> None:
+    def take(self, refusal: str, say: Callable[[str], None]) -> None:
         """Take it; waits where the last holder may be dead.
 
         Args:
             refusal: the message where another lives; ``{owner}`` in it becomes who.
+            say: is told that it waits.
 
         Raises:
             UserError: another lives.
         """
         found, since_s = self._read(), time.monotonic()
-        while found and time.monotonic() - since_s < self._lease_s:
+        if found and not _is_dead(found):
+            say(
+                f"{found.get('owner')} held {self._mirror.address} last: waiting up to "
+                f"{self._lease_s:g} s to see whether it still lives"
+            )
+        while found and not _is_dead(found) and time.monotonic() - since_s < self._lease_s:
             time.sleep(_POLL_S)
             now = self._read()
             if now and now != found:
@@ -99,6 +107,7 @@ class Lease:
         self._beat += 1
         owner = f"process {os.getpid()} on {socket.gethostname()}"
         content = {"owner": owner, "id": self._id, "beat": self._beat}
+        content |= {"pid": os.getpid(), "processes_of": _processes_of()}
         self._mirror.write(LEASE_FILE, json.dumps(content).encode())
         self._last_beat_s = time.monotonic()
 
@@ -108,6 +117,21 @@ class Lease:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def _processes_of() -> str:
+    """Names the kernel and the container whose process numbers these are."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return uuid.uuid4().hex  # unlike any other
+
+
+def _is_dead(found: dict[str, object]) -> bool:
+    """Whether it is certain that the holder is gone: it was a process beside this one."""
+    is_beside = found.get("processes_of") == _processes_of()
+    return is_beside and not Path(f"/proc/{found.get('pid')}").exists()
 
 
 def is_leased(copy: Path) -> bool:

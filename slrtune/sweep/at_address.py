@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slrtune.config.addresses import shown
@@ -200,7 +200,7 @@ class InStep:
                 _logger.warning("%s: %s; trying again", self._mirror.address, error.strerror)
 
     @contextlib.contextmanager
-    def held(self, refusal: str) -> Iterator[InStep]:
+    def held(self, refusal: str, say: Callable[[str], None] = _logger.warning) -> Iterator[InStep]:
         """While active, the address is this process's own and is kept in step with the folder.
 
         At the beginning the folder becomes what is at the address. At the end, however it comes,
@@ -208,6 +208,7 @@ class InStep:
 
         Args:
             refusal: the message where another process holds it; ``{owner}`` becomes who.
+            say: is told what it waits for.
 
         Raises:
             UserError: another holds it, or it cannot be used.
@@ -216,7 +217,7 @@ class InStep:
             yield self
             return
         with telling_of_store(self._folder):
-            self._lease.take(refusal)
+            self._lease.take(refusal, say)
             with claimed(self._folder / _COPY_LOCK, "{owner} copies", _MAX_WAIT_S):
                 self._mirror.take_all(_is_of_driver)
             self._mirror.delete(STOP_FILE)  # to an earlier start

@@ -174,7 +174,7 @@ def test_checkpoints_that_are_not_needed_go_at_the_address_too(folder: Path) -> 
 def test_one_driver_at_a_time_and_the_next_when_it_is_gone(folder: Path) -> None:
     at_address = mirror(folder)
     first = Lease(at_address, lease_s=2.0)
-    first.take("{owner}")
+    first.take("{owner}", print)
     is_over = threading.Event()
 
     def live() -> None:
@@ -183,12 +183,14 @@ def test_one_driver_at_a_time_and_the_next_when_it_is_gone(folder: Path) -> None
 
     thread = threading.Thread(target=live)
     thread.start()
+    said: list[str] = []
     with pytest.raises(UserError, match=r"process \d+ on \S+ runs it"):
-        Lease(at_address, lease_s=2.0).take("{owner} runs it")
+        Lease(at_address, lease_s=2.0).take("{owner} runs it", said.append)
+    assert "waiting up to 2 s to see whether it still lives" in said[0]
     is_over.set()
     thread.join()
     second = Lease(at_address, lease_s=0.5)
-    second.take("{owner}")  # it waits for as long as the first may still live
+    second.take("{owner}", print)  # it waits for as long as the first may still live
     with pytest.raises(lease.LeaseLostError, match="has taken it over"):
         first._check()
     first.release()  # of another: nothing happens
@@ -203,7 +205,7 @@ def test_a_driver_that_was_taken_for_dead_writes_nothing_more(folder: Path) -> N
         watch = StorageWatch(a_search(folder), step.keep_study)
         watch.suggest("a")
         before = mirror(folder).read("study.log")
-        Lease(mirror(folder), lease_s=0.0).take("{owner}")
+        Lease(mirror(folder), lease_s=0.0).take("{owner}", print)
         step._lease._last_beat_s -= 100.0  # type: ignore[union-attr]
         watch.suggest("b")
         assert "has taken it over from this process" in watch.trouble
