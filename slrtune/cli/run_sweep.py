@@ -116,13 +116,13 @@ def resume(
             f"--resume: must be a sweep's name in runs_dir or its folder, but {shown(folder)} has "
             f"no {PLAN_FILE}; {known_sweeps(folder.parent)}"
         )
-    recorded = read_plan(folder)
-    sweep = recorded.space.base.sweep
-    changes: dict[str, float] = {"max_trials": sweep.max_trials + num_more}
-    changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
-    recorded = recorded.with_sweep(sweep.model_copy(update=changes))
-    patience_s = recorded.space.base.resources.storage_patience_s
+    patience_s = read_plan(folder).space.base.resources.storage_patience_s
     with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder), say) as step:
+        recorded = read_plan(folder)
+        sweep = recorded.space.base.sweep
+        changes: dict[str, float] = {"max_trials": sweep.max_trials + num_more}
+        changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
+        recorded = recorded.with_sweep(sweep.model_copy(update=changes))
         mend_journal(folder / STUDY_FILE)
         earlier = read_results(folder) if _has_study(folder) else None
         num_ended = 0 if earlier is None else len(earlier.ended)

@@ -29,7 +29,7 @@ _POLL_S = 1.0
 _SETTLE_S = 1.0
 
 
-class LeaseLostError(Exception):
+class LeaseLostError(UserError):
     """Another process has taken over: this one was away for too long."""
 
 

@@ -111,11 +111,12 @@ class Mirror:
         relative = (path.relative_to(self.local).as_posix() for path in paths)
         return [name for name in relative if is_wanted(name)]
 
-    def delete_gone(self) -> None:
+    def delete_gone(self, is_wanted: Callable[[str], bool]) -> None:
         """Remove at the address what this object has sent or brought, and is not here any more."""
-        for name in [name for name in self._sent if not (self.local / name).exists()]:
-            self.delete(name)
-            del self._sent[name]
+        for name in list(self._sent):  # another thread may send something
+            if is_wanted(name) and not (self.local / name).exists():
+                self.delete(name)
+                del self._sent[name]
 
     def read(self, name: str) -> bytes | None:
         """Content of a file at the address; None where there is none."""

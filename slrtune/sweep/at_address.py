@@ -62,6 +62,10 @@ def _is_of_driver(name: str) -> bool:
     return top == TENSORBOARD_FOLDER or (top.startswith("trial_") and below == ["error.txt"])
 
 
+def _is_of_rest(name: str) -> bool:
+    return _is_of_driver(name) and name != STUDY_FILE
+
+
 def copy_for_reader(folder: Path, *files: str) -> None:
     """Make the working folder what is at its address; nothing, where it has none.
 
@@ -155,12 +159,11 @@ class InStep:
         if self._mirror is None or self._lease is None:
             return
         with self._rest_lock:
-            for name in self._mirror.local_files(_is_of_driver):
+            for name in self._mirror.local_files(_is_of_rest):
                 self._lease.renew()
-                if name != STUDY_FILE:
-                    with contextlib.suppress(FileNotFoundError):  # it was replaced
-                        self._mirror.upload_changed(name)
-            self._mirror.delete_gone()
+                with contextlib.suppress(FileNotFoundError):  # it was replaced
+                    self._mirror.upload_changed(name)
+            self._mirror.delete_gone(_is_of_rest)
 
     def keep_best(self, checkpoint: str) -> None:
         """Make a trial's checkpoint, by its name in the folder, the sweep's; it is not copied here.
@@ -198,6 +201,8 @@ class InStep:
                 return
             except OSError as error:
                 _logger.warning("%s: %s; trying again", self._mirror.address, error.strerror)
+            except Exception:  # without this thread, the driver would be taken for dead
+                _logger.exception("%s; trying again", self._mirror.address)
 
     @contextlib.contextmanager
     def held(self, refusal: str, say: Callable[[str], None] = _logger.warning) -> Iterator[InStep]:
