@@ -5,6 +5,7 @@ The store is a server on loopback that speaks S3.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -28,8 +29,10 @@ from slrtune.sweep.status import read_status
 from slrtune.sweep.stop import ask_to_stop, stopping_when_asked
 from slrtune.sweep.storage_watch import StorageWatch
 from slrtune.sweep.study import read_study
+from slrtune.sweep.trials import EarlierTrial
 from tests.object_store import object_store
 from tests.sweep.simulated import MAX_EPOCHS, SPACE, a_search, an_epoch, run_trials
+from tests.sweep.test_resume import NUM_TRIALS, KilledError, drive, told
 
 Address = Callable[[str], str]
 
@@ -146,6 +149,36 @@ def test_nothing_goes_on_before_the_study_is_at_the_address(folder: Path, tmp_pa
         watch.on_trial_complete("a", an_epoch(config["params"], MAX_EPOCHS))
         seen()
         assert read_study(elsewhere.parent).trials[0].state.is_finished()
+
+
+class Watched(StorageWatch):
+    """Stands for the search, as in Tune."""
+
+    @property
+    def earlier(self) -> list[EarlierTrial]:
+        return self.search.earlier
+
+
+def test_a_sweep_killed_on_machine_after_machine_tells_the_same_as_an_unbroken_one(
+    runs: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"num_startup_trials": 3, "max_trials": NUM_TRIALS, "sampler": "tpe"}
+    unbroken = a_search(tmp_path / "unbroken", **settings)
+    drive(unbroken, {})
+    mirror(folder).write("sweep.json", b"{}")
+    checkpoints: dict[int, int] = {}
+    num_machines, is_over = 0, False
+    while not is_over:
+        num_machines += 1
+        monkeypatch.setenv("HOME", str(tmp_path / f"machine-{num_machines}"))
+        here = folder_of(runs) / "s"
+        copy_for_reader(here)
+        search = Watched(a_search(here, **settings), InStep(here, 0.0).keep_study)
+        with contextlib.suppress(KilledError):
+            drive(search, checkpoints, iter(range(7)))  # type: ignore[arg-type]
+            is_over = True
+    assert num_machines > 4
+    assert told(search.search) == told(unbroken)
 
 
 def test_checkpoints_that_are_not_needed_go_at_the_address_too(folder: Path) -> None:
