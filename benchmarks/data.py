@@ -29,13 +29,13 @@ from benchmarks.measure import take_turns
 from benchmarks.record import write_record
 from slrtune.config.data import DataConfig
 from slrtune.config.overrides import read_overrides
+from slrtune.config.storage import Folder
 from slrtune.config.validate import load_experiment
 from slrtune.data.index import index_clips
 from slrtune.data.pack.build import build_pack, by_processes
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackReader
 from slrtune.data.pack.source import plan_pack
-from slrtune.data.pack.storage import Folder
 from slrtune.data.prepare import pack_data
 from slrtune.data.synth.dataset import SynthSettings, render_dataset
 from slrtune.training.trial import train_trial

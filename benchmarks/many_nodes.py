@@ -31,8 +31,9 @@ from slrtune.config.search_space import Parameter, SearchSpace
 from slrtune.config.validate import experiment_from_dict
 from slrtune.sweep import runner
 from slrtune.sweep.board import SweepBoard
+from slrtune.sweep.folder import TENSORBOARD_FOLDER
 from slrtune.sweep.plan import SweepPlan
-from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
+from slrtune.sweep.tensorboard import TensorBoardWatcher
 
 _EPOCHS, _EPOCH_S = 4, 6.0
 

@@ -21,10 +21,10 @@ from slrtune.config.overrides import read_overrides
 from slrtune.config.search_space import SearchSpace
 from slrtune.config.search_space_file import load_search_space
 from slrtune.sweep.board import TrialRow
-from slrtune.sweep.folder import trial_folder
+from slrtune.sweep.folder import TENSORBOARD_FOLDER, trial_folder
 from slrtune.sweep.plan import SweepPlan, write_plan
 from slrtune.sweep.searcher import TruthfulSearch
-from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
+from slrtune.sweep.tensorboard import TensorBoardWatcher
 from tests.cli_process import SlrtuneProcess
 
 _NUM_EPOCHS = 6

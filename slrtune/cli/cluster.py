@@ -50,6 +50,7 @@ def check(
     from slrtune.cluster.autoscaling import nodes_to_come
     from slrtune.cluster.check import look_at_nodes, problems_of
     from slrtune.cluster.session import ray_session
+    from slrtune.config.addresses import shown
     from slrtune.config.paths import absolute
 
     folder = absolute(runs_dir)
@@ -77,7 +78,7 @@ def check(
     problems += problems_of(nodes, sum(kind.count for kind in coming), folder)
     if problems:
         raise UserError("\n".join(problems))
-    say(f"Token on, one version of everything, {folder} seen by all: ready", style="green")
+    say(f"Token on, one version of everything, {shown(folder)} seen by all: ready", style="green")
 
 
 def logs(
@@ -95,7 +96,7 @@ def logs(
     if address is None:
         from slrtune.cli.folders import sweep_folder
 
-        path = sweep_folder("SWEEP", sweep, runs_dir) / "sweep.log"
+        path = sweep_folder("SWEEP", sweep, runs_dir, "sweep.log") / "sweep.log"
         if not path.exists():
             raise UserError(f"SWEEP: there is no {path}; a sweep on a cluster needs --address")
         say(path.read_text(encoding="utf-8").rstrip())

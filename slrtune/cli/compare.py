@@ -29,7 +29,7 @@ def tensorboard(
     """
     from slrtune.cli.folders import sweep_folder
     from slrtune.config.errors import UserError
-    from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER
+    from slrtune.sweep.folder import TENSORBOARD_FOLDER
 
     folder = sweep_folder("SWEEP", sweep, runs_dir) / TENSORBOARD_FOLDER
     if not folder.is_dir():

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from slrtune.cli.options import RunsOption, SetOption
+from slrtune.cli.options import RunsOption, SetOption, folder_option
 
 
 def evaluate(
     checkpoint: Annotated[
         Path,
         typer.Argument(
+            parser=folder_option,
             metavar="CHECKPOINT|RUN|SWEEP",
             help="A best.pt, or the folder or name of a run, trial or sweep: its best.pt.",
         ),

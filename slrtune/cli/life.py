@@ -20,11 +20,14 @@ _WATCH_S = 2.0
 def list_sweeps(runs_dir: RunsOption = Path("runs")) -> None:
     """List the sweeps in runs_dir: which run, which are finished, and which could be resumed."""
     from slrtune.cli.console import say, table
+    from slrtune.config.addresses import shown
+    from slrtune.sweep.at_address import copy_all_for_reader
     from slrtune.sweep.status import sweeps_in
 
+    copy_all_for_reader(runs_dir)
     found = sweeps_in(runs_dir.expanduser())
     if not found:
-        say(f"{runs_dir} holds no sweep; `slrtune sweep` starts one")
+        say(f"{shown(runs_dir)} holds no sweep; `slrtune sweep` starts one")
         return
     rows = [
         (
@@ -38,7 +41,7 @@ def list_sweeps(runs_dir: RunsOption = Path("runs")) -> None:
         for sweep in found
     ]
     columns = ("sweep", "state", "trials", "best", "began", "last change")
-    table(f"Sweeps in {runs_dir}", columns, rows)
+    table(f"Sweeps in {shown(runs_dir)}", columns, rows)
     for sweep in found:
         if sweep.problem:
             say(f"  {sweep.name} is broken: {sweep.problem}", style="red")
@@ -61,13 +64,15 @@ def status(
         return
     from slrtune.cli.console import clear
     from slrtune.cli.folders import sweep_folder
+    from slrtune.sweep.at_address import STATUS_FILES
     from slrtune.sweep.status import read_status
 
-    folder = sweep_folder("SWEEP", sweep, runs_dir)
+    folder = sweep_folder("SWEEP", sweep, runs_dir, *STATUS_FILES)
     seen = read_status(folder)
     _print_status(seen, folder)
     while watch and seen.state == "running":
         time.sleep(_WATCH_S)
+        sweep_folder("SWEEP", sweep, runs_dir, *STATUS_FILES)
         seen = read_status(folder)
         clear()
         _print_status(seen, folder)
@@ -94,11 +99,12 @@ def stop(
     from slrtune.cli.console import say
     from slrtune.cli.folders import sweep_folder
     from slrtune.config.errors import UserError
-    from slrtune.report.words import short
+    from slrtune.report.words import in_shell
+    from slrtune.sweep.at_address import STATUS_FILES
     from slrtune.sweep.status import read_status
     from slrtune.sweep.stop import ask_to_stop
 
-    folder = sweep_folder("SWEEP", sweep, runs_dir)
+    folder = sweep_folder("SWEEP", sweep, runs_dir, *STATUS_FILES)
     seen = read_status(folder)
     if seen.state != "running":
         raise UserError(f"SWEEP: {sweep} does not run, it is {seen.state}; nothing to stop")
@@ -108,12 +114,12 @@ def stop(
             f"SWEEP: {sweep} still runs after {wait_s:g} s; it stops at the end of its trials' "
             "epochs: look again with `slrtune status`"
         )
-    say(f"It has stopped; go on with it: slrtune sweep --resume {short(folder)}")
+    say(f"It has stopped; go on with it: slrtune sweep --resume {in_shell(folder)}")
 
 
 def _print_status(sweep: SweepStatus, folder: Path) -> None:
     from slrtune.cli.console import say
-    from slrtune.report.words import duration, params_text, short
+    from slrtune.report.words import duration, in_shell, params_text
 
     if sweep.problem:
         say(f"{sweep.name} is broken: {sweep.problem}", style="red")
@@ -135,7 +141,7 @@ def _print_status(sweep: SweepStatus, folder: Path) -> None:
         say(f"  about {duration(sweep.time_left_s)} left")
     say(f"  last change {_ago(sweep)}")
     if sweep.state == "stopped":
-        say(f"  go on with it: slrtune sweep --resume {short(folder)}", style="yellow")
+        say(f"  go on with it: slrtune sweep --resume {in_shell(folder)}", style="yellow")
 
 
 def _best(sweep: SweepStatus) -> str:

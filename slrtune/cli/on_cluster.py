@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slrtune.config.addresses import shown
 from slrtune.config.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ def submit_sweep(
         "search_space": f"{_FOLDER}/{space.name}",
         "experiment": f"{_FOLDER}/base/{experiment.name}",
     }
-    job_id = jobs.submit(arguments_of(context, changes), files, name, str(runs_dir))
-    say(f"Sweep {name} is job {job_id} on {address}, in {runs_dir}/{name} there; it goes on when "
-        "this machine is closed")  # fmt: skip
+    job_id = jobs.submit(arguments_of(context, changes), files, name, shown(runs_dir))
+    say(f"Sweep {name} is job {job_id} on {address}, in {shown(runs_dir / name)} there; it goes on "
+        "when this machine is closed")  # fmt: skip
     for command, what in (
         ("logs", "what it prints, as it comes"),
         ("status", "how far it is"),
@@ -90,22 +91,23 @@ def submit_resume(context: typer.Context, address: str, sweep: str) -> None:
         UserError: the sweep runs, or nobody knows where its folder is.
     """
     from slrtune.cli.console import say
+    from slrtune.cli.folders import runs_folder
     from slrtune.cluster.jobs import ClusterJobs
 
-    jobs, path = ClusterJobs(address), Path(sweep)
+    jobs, path = ClusterJobs(address), runs_folder(sweep, "--resume")
     _refuse_twice(jobs, path.name)
     run_by = jobs.sweep(path.name)
     if run_by is not None and not path.is_absolute():
-        path = Path(run_by.runs_dir) / path.name
+        path = runs_folder(run_by.runs_dir) / path.name
     elif not path.is_absolute():
         raise UserError(
             f"--resume: no job on {address} ran the sweep {sweep}, so its folder is not known; "
             f"give the whole path there, such as /shared/runs/{sweep}"
         )
-    changes: dict[str, str | None] = {"address": "auto", "resume": str(path), "overrides": None}
+    changes: dict[str, str | None] = {"address": "auto", "resume": shown(path), "overrides": None}
     arguments = arguments_of(context, changes)
-    job_id = jobs.submit(arguments, sweep=path.name, runs_dir=str(path.parent))
-    say(f"Sweep {path.name} goes on as job {job_id} on {address}, in {path} there")
+    job_id = jobs.submit(arguments, sweep=path.name, runs_dir=shown(path.parent))
+    say(f"Sweep {path.name} goes on as job {job_id} on {address}, in {shown(path)} there")
     say(f"  slrtune logs {path.name} --address {address}   what it prints, as it comes")
 
 
@@ -129,7 +131,8 @@ def arguments_of(context: typer.Context, changes: Mapping[str, str | None]) -> l
         elif value is True:
             options.append(parameter.opts[0])
         else:
-            options += [text for one in values for text in (parameter.opts[0], str(one))]
+            texts = [shown(one) if isinstance(one, Path) else str(one) for one in values]
+            options += [word for text in texts for word in (parameter.opts[0], text)]
     parents = [] if context.parent is None else _parents(context.parent)
     return [*parents, command, *positional, *options]
 

@@ -34,7 +34,24 @@ JobAddressOption = Annotated[
         "Default: this machine."
     ),
 ]
-RunsOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs and sweeps are kept.")]
+
+
+def folder_option(text: str | Path) -> Path:
+    """A folder or an address on the command line, as a folder of this machine."""
+    from slrtune.cli.folders import runs_folder
+
+    return runs_folder(text)
+
+
+RunsOption = Annotated[
+    Path,
+    typer.Option(
+        "--runs-dir",
+        parser=folder_option,
+        metavar="FOLDER",
+        help="Where runs and sweeps are kept: a folder, or an address such as s3://bucket/runs.",
+    ),
+]
 
 
 def shipped(folder: str, name: str) -> Path:

@@ -63,8 +63,8 @@ def verify(
     """Read a pack and compare every file with its checksum."""
     from slrtune.cli.console import progress_bar, say
     from slrtune.config.errors import UserError
+    from slrtune.config.storage import Folder
     from slrtune.data.pack.reader import Pack, damaged_files
-    from slrtune.data.pack.storage import Folder
 
     folder = Folder(pack).local
     if folder is None:

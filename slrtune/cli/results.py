@@ -26,9 +26,10 @@ def results(
     from slrtune.cli.console import say
     from slrtune.cli.folders import sweep_folder
     from slrtune.cli.summary import print_sweep
+    from slrtune.sweep.at_address import STATUS_FILES
     from slrtune.sweep.results import read_results, write_best
 
-    found = read_results(sweep_folder("SWEEP", sweep, runs_dir))
+    found = read_results(sweep_folder("SWEEP", sweep, runs_dir, *STATUS_FILES))
     try:
         # A sweep that was killed has not written them, and one that runs has a better best by now.
         write_best(found)

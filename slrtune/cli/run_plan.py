@@ -10,6 +10,7 @@ import torch
 from slrtune.cli.console import progress_bar, say, table
 from slrtune.cli.disk import disk_forecast
 from slrtune.cli.prepare import prepare
+from slrtune.config.addresses import address_of
 from slrtune.config.errors import UserError
 from slrtune.config.search_space import SearchSpace
 from slrtune.memory import MemoryPredictor, device_type, this_device
@@ -96,6 +97,8 @@ def _print_disk(forecast: DiskForecast | None, runs_dir: Path) -> None:
         f"{number(forecast.most_gib)} GiB, with {forecast.num_concurrent} trial(s) at a time and "
         f"the best of {forecast.num_kept} kept"
     )
+    if address_of(runs_dir) is not None:
+        return
     try:
         warning = check_disk(forecast, runs_dir)
     except UserError as error:

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 from slrtune.cli.console import leave_stdout_to_data, say
 from slrtune.cli.console_live import LiveSweep
 from slrtune.cli.disk import disk_forecast
-from slrtune.cli.folders import known_sweeps, run_folder, sweep_folder
+from slrtune.cli.folders import known_sweeps, sweep_folder
 from slrtune.cli.json_events import JsonEvents
 from slrtune.cli.memory_budget import memory_budget, packed_space
+from slrtune.cli.new_sweep import default_name, made, new_folder
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
 from slrtune.cluster.autoscaling import wait_for_worker
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import check_folder_is_shared
+from slrtune.config.addresses import address_of, shown
 from slrtune.config.errors import UserError
+from slrtune.config.mirror import mirror_of, telling_of_store
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
-from slrtune.report.words import short
+from slrtune.report.words import in_shell
+from slrtune.sweep.at_address import STATUS_FILES, InStep, copy_for_reader
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import OpenWatcher
 from slrtune.sweep.disk_forecast import check_disk
 from slrtune.sweep.experiment_loggers import ExperimentLogger
-from slrtune.sweep.folder import PLAN_FILE, STUDY_FILE, alone_in_sweep
+from slrtune.sweep.folder import (
+    PLAN_FILE,
+    STUDY_FILE,
+    TENSORBOARD_FOLDER,
+    alone_in_sweep,
+    refusal_of,
+)
 from slrtune.sweep.plan import RecordedPlan, SweepPlan, read_plan, write_plan
-from slrtune.sweep.results import read_results, write_best
+from slrtune.sweep.results import SweepResults, read_results, write_best
 from slrtune.sweep.runner import run_sweep
 from slrtune.sweep.stop import stopping_when_asked
 from slrtune.sweep.study import mend_journal
-from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, TensorBoardWatcher
+from slrtune.sweep.tensorboard import TensorBoardWatcher
 from slrtune.sweep.warm_start import read_warm_start
 from slrtune.training.construction import OutputSizes
+from slrtune.training.exhibit import EXHIBIT_FILE
 from slrtune.training.lesson import needs_of, sizes_of
 
 
@@ -57,17 +67,22 @@ def run(
     if as_json:
         leave_stdout_to_data()
     base = space.base
-    folder = _new_folder(base.runs_dir, name or _default_name(space))
+    if isolate_trials and address_of(base.runs_dir) is not None:
+        raise UserError(
+            "--isolate-trials: needs a runs_dir that every node mounts, for its trials run ahead "
+            f"of the study; leave it out, or set runs_dir to a folder, not {shown(base.runs_dir)}"
+        )
+    folder = new_folder(base.runs_dir, name or default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
-        f"up to {base.sweep.max_trials} trials, in {folder}")  # fmt: skip
-    earlier = warm_start and sweep_folder("--warm-start", warm_start, base.runs_dir)
+        f"up to {base.sweep.max_trials} trials, in {shown(folder)}")  # fmt: skip
+    earlier = warm_start and _earlier(warm_start, base.runs_dir)
     if earlier:
         read_results(earlier)  # a mistake comes before any work
     _run(
         RecordedPlan(space, isolate_trials, earlier or None),
         folder,
         address,
-        _made(folder),
+        made(folder, base.resources.storage_patience_s),
         base.sweep.max_trials,
         as_json,
     )
@@ -98,15 +113,16 @@ def resume(
         leave_stdout_to_data()
     if not (folder / PLAN_FILE).exists():
         raise UserError(
-            f"--resume: must be a sweep's name in runs_dir or its folder, but {folder} has no "
-            f"{PLAN_FILE}; {known_sweeps(folder.parent)}"
+            f"--resume: must be a sweep's name in runs_dir or its folder, but {shown(folder)} has "
+            f"no {PLAN_FILE}; {known_sweeps(folder.parent)}"
         )
-    recorded = read_plan(folder)
-    sweep = recorded.space.base.sweep
-    changes: dict[str, float] = {"max_trials": sweep.max_trials + num_more}
-    changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
-    recorded = recorded.with_sweep(sweep.model_copy(update=changes))
-    with alone_in_sweep(folder):
+    patience_s = read_plan(folder).space.base.resources.storage_patience_s
+    with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder), say) as step:
+        recorded = read_plan(folder)
+        sweep = recorded.space.base.sweep
+        changes: dict[str, float] = {"max_trials": sweep.max_trials + num_more}
+        changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
+        recorded = recorded.with_sweep(sweep.model_copy(update=changes))
         mend_journal(folder / STUDY_FILE)
         earlier = read_results(folder) if _has_study(folder) else None
         num_ended = 0 if earlier is None else len(earlier.ended)
@@ -114,19 +130,19 @@ def resume(
         if earlier is not None and num_ended >= max_trials:
             say(f"Sweep {folder.name} is finished: all its {num_ended} trials have ended; "
                 "--extend 10 would add ten")  # fmt: skip
-            write_best(earlier)
+            _keep_best(earlier, step)
             print_sweep(earlier)
             return
         say(f"Sweep {folder.name} goes on: {num_ended} of {max_trials} trials have ended, "
             f"{len(earlier.launched) - num_ended if earlier else 0} were cut off")  # fmt: skip
-        _run(recorded, folder, address, nullcontext(), max_trials - num_ended, as_json)
+        _run(recorded, folder, address, nullcontext(step), max_trials - num_ended, as_json)
 
 
 def _run(
     recorded: RecordedPlan,
     folder: Path,
     address: str | None,
-    claim: AbstractContextManager[None],
+    claim: AbstractContextManager[InStep],
     num_left: int,
     as_json: bool,
 ) -> None:
@@ -136,7 +152,8 @@ def _run(
         recorded: what it runs.
         folder: the sweep's.
         address: of the cluster.
-        claim: makes the folder this process's own, once it is clear that the cluster can run it.
+        claim: makes the folder this process's own, and keeps its address in step with it, once it
+            is clear that the cluster can run it.
         num_left: trials that are still to be run.
         as_json: see `run`.
     """
@@ -145,22 +162,24 @@ def _run(
     sizes = sizes_of(base, prepare(base.data, needs_of(base)))
     with ray_session(address=address, use_dashboard=recorded.isolate_trials):
         plan = _plan(recorded, folder, sizes, num_left)
-        with claim:
+        with claim as step:
             check_folder_is_shared(folder)
             write_plan(plan)
             _say_how(plan)
+            with telling_of_store(folder):
+                step.keep_rest()
             board = _board(plan)
-            shown = JsonEvents(plan) if as_json else LiveSweep(board)
+            events = JsonEvents(plan) if as_json else LiveSweep(board)
             with stopping_when_asked(folder):
-                is_whole = _run_on_ray(plan, board, [shown, *loggers])
+                is_whole = _run_on_ray(plan, board, [events, *loggers], step)
             # Before Ray is left: whatever happens there, the user has the results.
             results = read_results(folder)
-            write_best(results)
+            _keep_best(results, step)
             print_sweep(results, board)
-            if isinstance(shown, JsonEvents):
-                shown.on_sweep_end(results, is_whole=is_whole)
+            if isinstance(events, JsonEvents):
+                events.on_sweep_end(results, is_whole=is_whole)
     if not is_whole:
-        say(f"Go on with it: slrtune sweep --resume {short(folder)}", style="yellow")
+        say(f"Go on with it: slrtune sweep --resume {in_shell(folder)}", style="yellow")
         raise KeyboardInterrupt
     if results.best is None:
         raise SystemExit(1)
@@ -175,10 +194,14 @@ def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes, num_left: in
     limit = min(sweep.max_concurrent_trials or num_left, num_left)
     share = share_cluster(cluster_nodes(), resources, limit)
     disk = disk_forecast(space, sizes, share.num_concurrent)
+    if address_of(folder) is not None:
+        disk = None  # it is the store's, and the workers' machines have other disks
     if disk is not None and (warning := check_disk(disk, folder)):
         say(warning, style="yellow")
     wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
     budget = memory_budget(resources, share.gpus_per_worker, sizes)
+    if earlier:
+        copy_for_reader(earlier, *STATUS_FILES)
     warm = read_warm_start(earlier, space, budget) if earlier else None
     return SweepPlan(space, folder, share, recorded.isolate_trials, budget, warm)
 
@@ -193,19 +216,43 @@ def _board(plan: SweepPlan) -> SweepBoard:
     )
 
 
-def _run_on_ray(plan: SweepPlan, board: SweepBoard, watchers: Sequence[OpenWatcher]) -> bool:
+def _run_on_ray(
+    plan: SweepPlan, board: SweepBoard, watchers: Sequence[OpenWatcher], step: InStep
+) -> bool:
     """Run it under the eyes of ``watchers`` and TensorBoard; whether all trials ended by
     themselves."""
-    tensorboard = TensorBoardWatcher(plan.folder / TENSORBOARD_FOLDER, plan.space, trial_pictures)
+    tensorboard = TensorBoardWatcher(plan.folder / TENSORBOARD_FOLDER, plan.space, _pictures)
     if _has_study(plan.folder):
         tensorboard.take_up(read_results(plan.folder).rows)
     with library_logs_to(plan.folder / "sweep.log"), ExitStack() as opened:
         for watcher in (tensorboard, *watchers):
             opened.enter_context(watcher)
         try:
-            return run_sweep(plan, board, (*watchers, tensorboard), say)
+            return run_sweep(plan, board, (*watchers, tensorboard), say, step.keep_study)
         except KeyboardInterrupt:
             return False  # a second Ctrl-C: what the study holds is still shown
+
+
+def _pictures(folder: Path) -> Mapping[str, bytes]:
+    """The worker that trained it may have been on another machine."""
+    if (mirror := mirror_of(folder)) is not None:
+        mirror.take(EXHIBIT_FILE)
+    return trial_pictures(folder)
+
+
+def _keep_best(results: SweepResults, step: InStep) -> None:
+    """Write the best trial's configuration and checkpoint beside the study."""
+    write_best(results)
+    if results.best is not None:
+        trial = results.trial_folder(results.best).name
+        try:
+            step.keep_best(f"{trial}/checkpoints/best.pt")
+        except OSError as error:
+            say(f"best.pt is not at the address: {error}", style="yellow")
+
+
+def _earlier(sweep: str, runs_dir: Path) -> Path:
+    return sweep_folder("--warm-start", sweep, runs_dir, *STATUS_FILES)
 
 
 def _say_how(plan: SweepPlan) -> None:
@@ -223,37 +270,6 @@ def _say_how(plan: SweepPlan) -> None:
         warm = plan.warm_start
         say(f"Warm start: {len(warm.trials)} of {warm.num_finished} configurations of "
             f"{warm.folder.name} fit the search space")  # fmt: skip
-
-
-def _default_name(space: SearchSpace) -> str:
-    return f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-
-
-def _new_folder(runs_dir: Path, name: str) -> Path:
-    folder = run_folder(runs_dir, name)
-    if folder.exists():
-        raise UserError(_exists(folder))
-    return folder
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """The sweep's new folder, in which this process is alone."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:  # another sweep was quicker
-        raise UserError(_exists(folder)) from None
-    with alone_in_sweep(folder):
-        yield
-
-
-def _exists(folder: Path) -> str:
-    if (folder / PLAN_FILE).exists():
-        return (
-            f"--name: the sweep {folder} exists already; go on with it by "
-            f"`slrtune sweep --resume {short(folder)}`, or choose another name"
-        )
-    return f"--name: {folder} exists already; choose another name, or remove it"
 
 
 def _has_study(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
+from slrtune.config.addresses import address_of, shown
 from slrtune.config.claim import claimed
 from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
@@ -26,12 +27,18 @@ from slrtune.config.json_file import read_json, write_json
 from slrtune.config.objective import metric_label, metric_text
 from slrtune.data.coverage import SplitCoverage
 from slrtune.report.words import duration, number, percent
-from slrtune.sweep.folder import PLAN_FILE
-from slrtune.sweep.tensorboard import TENSORBOARD_FOLDER, RunWriter
+from slrtune.sweep.at_address import InStep, copy_for_reader, has_checkpoints
+from slrtune.sweep.folder import (
+    PLAN_FILE,
+    RECORD_FILE,
+    RUN_LOCK_FILE,
+    SUMMARY_FILE,
+    TENSORBOARD_FOLDER,
+)
+from slrtune.sweep.tensorboard import RunWriter
 from slrtune.training.lesson import needs_of
 from slrtune.training.profiling import TABLE_FILE, TRACE_FILE
 
-_RECORD, _SUMMARY = "experiment.json", "summary.json"
 _SECTIONS = ("data", "model", "training", "text", "decoding")  # what the best weights depend on
 
 
@@ -40,17 +47,19 @@ def run(
 ) -> None:
     """Train, or resume, or say that the run is finished."""
     folder = run_folder(experiment.runs_dir, name or experiment.name)
+    copy_for_reader(folder)
     if (folder / PLAN_FILE).exists():
-        raise UserError(f"--name: {folder} holds a sweep; give this run another name")
-    with _claimed(folder):
+        raise UserError(f"--name: {shown(folder)} holds a sweep; give this run another name")
+    patience_s = experiment.resources.storage_patience_s
+    with _claimed(folder), InStep(folder, patience_s).held(_refusal(folder), say):
         _refuse_other_settings(folder, experiment)
-        if (folder / _SUMMARY).exists():
+        if (folder / SUMMARY_FILE).exists():
             say(f"Run {folder.name} is finished; --name starts another")
             _print_summary(folder)
             return
-        say(f"Run {folder.name} in {folder}")
+        say(f"Run {folder.name} in {shown(folder)}")
         coverage = prepare(experiment.data, needs_of(experiment)).coverage
-        write_json(folder / _RECORD, experiment.model_dump(mode="json"))
+        write_json(folder / RECORD_FILE, experiment.model_dump(mode="json"))
         with ray_session(address=address), library_logs_to(folder / "train.log"):
             check_folder_is_shared(folder)
             try:
@@ -62,7 +71,7 @@ def run(
         summary["coverage"] = {
             split: asdict(coverage.splits[split]) for split in (data.train_split, data.val_split)
         }
-        write_json(folder / _SUMMARY, summary)
+        write_json(folder / SUMMARY_FILE, summary)
         _print_summary(folder)
         if use_profiler:
             _print_profile(folder)
@@ -143,7 +152,7 @@ def _say_what_is_lost(metrics: dict[str, Any]) -> None:
 
 
 def _print_summary(folder: Path) -> None:
-    summary = read_json(folder / _SUMMARY, "best", "last_epoch", "best_checkpoint", "coverage")
+    summary = read_json(folder / SUMMARY_FILE, "best", "last_epoch", "best_checkpoint", "coverage")
     best = summary["best"]
     task = "translation" if "val_bleu" in best else "recognition"
     say(
@@ -157,7 +166,7 @@ def _print_summary(folder: Path) -> None:
         for name, part in parts.items()
     )
     say(f"  coverage    {named}")
-    say(f"  checkpoint  {summary['best_checkpoint']}")
+    say(f"  checkpoint  {shown(Path(summary['best_checkpoint']))}")
     say(f"  curves      tensorboard --logdir {folder / TENSORBOARD_FOLDER}")
 
 
@@ -173,20 +182,23 @@ def _print_profile(folder: Path) -> None:
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
     """This process alone trains in ``folder``."""
-    another = "give this run another --name"
     with contextlib.suppress(OSError):  # the lock says what is wrong
-        folder.mkdir(exist_ok=True)
-    rule = "another slrtune ({owner}) trains in this folder right now; wait for it, or"
-    with claimed(folder / ".lock", f"{folder}: {rule} {another}"):
+        folder.mkdir(exist_ok=True, parents=address_of(folder) is not None)
+    with claimed(folder / RUN_LOCK_FILE, _refusal(folder)):
         yield
+
+
+def _refusal(folder: Path) -> str:
+    rule = "another slrtune ({owner}) trains in this folder right now; wait for it, or"
+    return f"{shown(folder)}: {rule} give this run another --name"
 
 
 def _refuse_other_settings(folder: Path, experiment: Experiment) -> None:
     """A run goes on only as it began; one that never trained an epoch has not begun."""
-    has_begun = any((folder / "checkpoints").glob("*.pt")) or (folder / _SUMMARY).exists()
-    if not has_begun or not (folder / _RECORD).exists():
+    has_begun = has_checkpoints(folder) or (folder / SUMMARY_FILE).exists()
+    if not has_begun or not (folder / RECORD_FILE).exists():
         return
-    before = read_json(folder / _RECORD, "data", "model", "training")
+    before = read_json(folder / RECORD_FILE, "data", "model", "training")
     changed = changed_settings(before, experiment, _SECTIONS)
     if changed:
         shown = [f"{key}: {old} -> {new}" for key, (old, new) in list(changed.items())[:5]]

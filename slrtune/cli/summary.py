@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from slrtune.cli.console import say, table
+from slrtune.config.addresses import address_of
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
-from slrtune.report.words import duration, params_text, peak_memory, percent, short
+from slrtune.report.words import duration, in_shell, params_text, peak_memory, percent, short
 from slrtune.sweep.board import SweepBoard, TrialRow
 from slrtune.sweep.results import SweepResults
 
@@ -28,12 +30,17 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
         style="bold green",
     )
     folder = results.folder
-    for what, file in (("configuration", "best.yaml"), ("checkpoint", "best.pt")):
+    files = [("configuration", "best.yaml")]
+    if address_of(folder) is None:
+        files.append(("checkpoint", "best.pt"))
+    for what, file in files:
         if (folder / file).exists():
             say(f"  {what:<18}{short(folder / file)}")
-    say(f"  train it again    slrtune train {short(folder / 'best.yaml')}")
-    say(f"  compare trials    slrtune tensorboard {short(folder)}")
-    say(f"  all on one page   slrtune report {short(folder)}")
+    say(f"  train it again    slrtune train {shlex.quote(short(folder / 'best.yaml'))}")
+    say(f"  compare trials    slrtune tensorboard {in_shell(folder)}")
+    say(f"  all on one page   slrtune report {in_shell(folder)}")
+    if address_of(folder) is not None:
+        say(f"  test it           slrtune evaluate {in_shell(folder)}")
 
 
 def _coverage(row: TrialRow) -> str:

@@ -139,11 +139,12 @@ _ONLY_FOR_NEW = (
 
 
 def _resume(context: typer.Context, sweep: str) -> None:
-    from slrtune.cli.folders import sweep_folder
+    from slrtune.cli.folders import runs_folder, sweep_folder
     from slrtune.cli.on_cluster import is_by_http, submit_resume
     from slrtune.cli.run_sweep import resume
     from slrtune.config.errors import UserError
     from slrtune.config.overrides import read_overrides
+    from slrtune.sweep.at_address import STATUS_FILES
 
     options, address = context.params, context.params["address"]
     given = [name for name in _ONLY_FOR_NEW if options[name] not in (None, False, [], ())]
@@ -158,7 +159,8 @@ def _resume(context: typer.Context, sweep: str) -> None:
     if address is not None and is_by_http(address):
         submit_resume(context, address, sweep)
         return
-    folder = sweep_folder("--resume", sweep, Path(str(values.get("runs_dir", "runs"))))
+    runs_dir = runs_folder(str(values.get("runs_dir", "runs")), "--set runs_dir")
+    folder = sweep_folder("--resume", sweep, runs_dir, *STATUS_FILES)
     resume(folder, address, options["extend"], options["max_gpu_hours"], options["as_json"])
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from slrtune.cli.options import RunsOption, SetOption
+from slrtune.cli.options import RunsOption, SetOption, folder_option
 
 
 def translate(
@@ -22,7 +22,9 @@ def translate(
     checkpoint: Annotated[
         Path,
         typer.Option(
-            help="A best.pt, or the folder or name of a run, trial or sweep: its best.pt."
+            parser=folder_option,
+            metavar="CHECKPOINT|RUN|SWEEP",
+            help="A best.pt, or the folder or name of a run, trial or sweep: its best.pt.",
         ),
     ],
     decode: Annotated[

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slrtune.config.addresses import here, shown
+from slrtune.config.mirror import mirror_of
+
 _GIB = 2**30
 _TIMEOUT_S = 180.0
 _MIN_FREE_GIB = 10.0
@@ -117,13 +120,13 @@ def _problems_of_node(node: NodeFacts, runs_dir: Path) -> list[str]:
     place, found = f"node {node.address}", []
     if node.runs_error:
         found.append(
-            f"runs_dir: {place} cannot write to {runs_dir} ({node.runs_error}); "
-            "set runs_dir to a folder that every node mounts"
+            f"runs_dir: {place} cannot write to {shown(runs_dir)} ({node.runs_error}); "
+            "set runs_dir to a folder that every node mounts, or an address that it has keys for"
         )
     if node.unseen:
         found.append(
-            f"runs_dir: {place} does not see in {runs_dir} what {', '.join(node.unseen)} wrote; "
-            "set runs_dir to a folder that every node mounts, such as NFS"
+            f"runs_dir: {place} does not see in {shown(runs_dir)} what {', '.join(node.unseen)} "
+            "wrote; set runs_dir to a folder that every node mounts, such as NFS"
         )
     if len(node.gpu_names) < node.gpus:
         found.append(
@@ -176,8 +179,12 @@ def _look(node_id: str, runs_dir: Path, mark: str) -> dict[str, Any]:
 
     error = ""
     try:
+        runs_dir = here(runs_dir)
         runs_dir.mkdir(parents=True, exist_ok=True)
-        (runs_dir / f".check-{mark}-{node_id}").write_text("seen from every node\n")
+        if (at_address := mirror_of(runs_dir / f".check-{mark}")) is not None:
+            at_address.write(node_id, b"seen from every node")
+        else:
+            (runs_dir / f".check-{mark}-{node_id}").write_text("seen from every node\n")
     except OSError as failure:
         error = f"{type(failure).__name__}: {failure.strerror}"
     gpus = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
@@ -206,9 +213,14 @@ def _marks(runs_dir: Path, mark: str) -> list[Path]:
 
 
 def _seen_marks(_: str, runs_dir: Path, mark: str) -> list[str]:
+    if (at_address := mirror_of(runs_dir / f".check-{mark}")) is not None:
+        return list(at_address.files())
     return [path.name.rsplit("-", 1)[1] for path in _marks(runs_dir, mark)]
 
 
 def _remove_marks(_: str, runs_dir: Path, mark: str) -> None:
+    if (at_address := mirror_of(runs_dir / f".check-{mark}")) is not None:
+        for name in at_address.files():
+            at_address.delete(name)
     for path in _marks(runs_dir, mark):
         path.unlink(missing_ok=True)

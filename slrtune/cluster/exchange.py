@@ -35,7 +35,8 @@ class Task:
     Attributes:
         task_id: unique name of the trial.
         experiment: the resolved configuration as plain data.
-        folder: the trial's own folder, on storage that every node sees.
+        folder: the trial's own folder, on storage that every node sees, or the working folder of
+            an address that every node reaches.
         max_failures: how often a group that died may take it up again.
         use_profiler: record a few optimizer steps into ``folder``; no setting, for it changes no
             result.

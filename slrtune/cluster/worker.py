@@ -14,6 +14,7 @@ import ray
 
 from slrtune.cluster.exchange import Task
 from slrtune.cluster.whereabouts import whereabouts
+from slrtune.config.addresses import address_of, here
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.patience import StorageError, patiently
@@ -106,13 +107,12 @@ def _run(task: Task, post: _Post, world_size: int) -> None:
     forget_peak()
     try:
         experiment = experiment_from_dict(task.experiment, task.task_id)
-        runs = Path(task.folder).parent
-        # Where it is away, so are the checkpoints: the trial would begin anew.
-        patiently(runs.stat, runs, experiment.resources.storage_patience_s)
+        folder = here(Path(task.folder))
+        if address_of(folder) is None:
+            # Where it is away, so are the checkpoints: the trial would begin anew.
+            patiently(folder.parent.stat, folder.parent, experiment.resources.storage_patience_s)
         memory = TrialMemory()
-        ended = train_trial(
-            experiment, Path(task.folder), report, memory, use_profiler=task.use_profiler
-        )
+        ended = train_trial(experiment, folder, report, memory, use_profiler=task.use_profiler)
         if _has_met_its_peak(experiment, ended.best):
             memory.learn(ended.best["peak_memory_gib"])
     except Exception as error:

@@ -22,7 +22,9 @@ from slrtune.cluster.losses import LossReporter
 from slrtune.cluster.resources import ON_HEAD, TrialShare
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.cluster.worker import serve_trials
+from slrtune.config.addresses import shown
 from slrtune.config.errors import UserError
+from slrtune.config.mirror import mirror_of
 
 _logger = logging.getLogger(__name__)
 _RESTARTS_PER_RUN = 4
@@ -130,7 +132,8 @@ class WorkerGroups:
 
 
 def check_folder_is_shared(folder: Path) -> None:
-    """Every node must see the runs folder, or checkpoints of other nodes are lost.
+    """Every node must see the runs folder, or checkpoints of other nodes are lost; or reach its
+    address.
 
     Raises:
         UserError: a node does not see a file that this process wrote.
@@ -138,16 +141,36 @@ def check_folder_is_shared(folder: Path) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
         return
-    probe = folder / f".shared-{os.getpid()}"
+    probe, mirror = folder / f".shared-{os.getpid()}", mirror_of(folder)
     probe.write_text("seen from every node\n")
+    if mirror is not None:
+        mirror.upload(probe.name)
     try:
-        check = ray.remote(num_cpus=0)(lambda path: Path(path).exists())
+        check = ray.remote(num_cpus=0)(_sees)
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            if not ray.get(check.options(scheduling_strategy=there).remote(str(probe))):
+            reason = ray.get(check.options(scheduling_strategy=there).remote(str(probe)))
+            if reason:
+                cure = "set runs_dir to a folder that every node mounts, such as NFS"
+                if mirror is not None:
+                    cure = "give every node the keys or the role for it"
                 raise UserError(
-                    f"runs_dir: node {node['NodeManagerAddress']} does not see {folder}; "
-                    "set runs_dir to a folder that every node mounts, such as NFS"
+                    f"runs_dir: node {node['NodeManagerAddress']} does not see {shown(folder)} "
+                    f"({reason}); {cure}"
                 )
     finally:
         probe.unlink(missing_ok=True)
+        if mirror is not None:
+            mirror.delete(probe.name)
+
+
+def _sees(probe: str) -> str:
+    """Why a file is not seen from this node; empty = it is."""
+    path, missing = Path(probe), "it is not there"
+    mirror = mirror_of(path.parent)
+    if mirror is None:
+        return "" if path.exists() else missing
+    try:
+        return "" if mirror.find(path.name) else missing
+    except OSError as error:
+        return str(error.strerror)

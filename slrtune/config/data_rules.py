@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,18 +15,6 @@ if TYPE_CHECKING:
 _WITHOUT_ANNOTATIONS = (
     "fingerspelling", "fingerspelling_words", "auto", "class_folders", "csv",
 )  # fmt: skip
-
-
-def _runs_are_on_a_file_system(experiment: Experiment) -> Iterator[BrokenRule]:
-    path = str(experiment.runs_dir)
-    if re.match(r"[a-z0-9]+:/", path):  # pathlib makes one slash of two
-        yield BrokenRule(
-            "runs_dir",
-            (),
-            f"must be a folder on a disk or on storage that every node mounts, but is {path}; "
-            "checkpoints are locked and renamed in place, which object stores cannot do: mount the "
-            "bucket, or use NFS",
-        )
 
 
 def _data_has_its_folder(experiment: Experiment) -> Iterator[BrokenRule]:
@@ -114,7 +101,6 @@ def paths_exist(experiment: Experiment) -> Iterator[BrokenRule]:
 
 
 DATA_RULES = (
-    _runs_are_on_a_file_system,
     _data_has_its_folder,
     _splits_differ,
     _splits_can_be_drawn,

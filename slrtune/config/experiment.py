@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from slrtune.config.addresses import folder_of, shown
 from slrtune.config.base import Settings
 from slrtune.config.data import DataConfig
 from slrtune.config.decoding import DecodingConfig
@@ -12,6 +17,21 @@ from slrtune.config.objective import Objective, objective_of
 from slrtune.config.sweep import ResourcesConfig, SweepConfig
 from slrtune.config.text import TextConfig
 from slrtune.config.training import TrainingConfig
+
+
+def _folder(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return str(folder_of(value))
+    except ValueError as error:
+        raise PydanticCustomError("address", "{rule}", {"rule": str(error)}) from None
+
+
+RunsDir = Annotated[
+    Path, BeforeValidator(_folder), PlainSerializer(shown, return_type=str, when_used="json")
+]
+"""A folder, or the working folder of an address; written down as it was given."""
 
 
 class Experiment(Settings):
@@ -33,8 +53,9 @@ class Experiment(Settings):
     """Search."""
     resources: ResourcesConfig = ResourcesConfig()
     """Share of the cluster per trial."""
-    runs_dir: Path = Path("runs")
-    """Where runs and sweeps are kept, relative to where slrtune is started."""
+    runs_dir: RunsDir = Path("runs")
+    """Where runs and sweeps are kept: a folder that every node sees, relative to where slrtune is
+    started, or an address in an object store, such as s3://bucket/runs."""
 
     @property
     def objective(self) -> Objective:

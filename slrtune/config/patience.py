@@ -26,12 +26,12 @@ class StorageError(Exception):
     """A folder could not be used for longer than anybody would wait. No fault of a trial."""
 
 
-def patiently(access: Callable[[], _T], path: Path, patience_s: float) -> _T:
+def patiently(access: Callable[[], _T], path: Path | str, patience_s: float) -> _T:
     """``access()``, again and again while storage is away or full.
 
     Args:
         access: reads or writes; leaves nothing half done when it fails.
-        path: of what, for the message.
+        path: of what, for the message; or its address.
         patience_s: after which it is given up.
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from slrtune.config.addresses import masked
 from slrtune.config.errors import ConfigError, Mistake, file_error
 from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import Overrides, set_dotted
@@ -205,7 +206,7 @@ def _mistake(details: list[ErrorDetails], path: KeyPath, place: Place) -> Mistak
     else:
         # A key that takes several types has one detail for each of them.
         rules = [detail["msg"].removeprefix("Input should be ") for detail in details]
-        message = f"must be {' or '.join(dict.fromkeys(rules))}, but is {value!r}"
+        message = f"must be {' or '.join(dict.fromkeys(rules))}, but is {masked(repr(value))}"
     file, line = place(path)
     return Mistake(file, line, dotted, message)
 

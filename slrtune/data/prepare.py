@@ -19,6 +19,7 @@ from typing import TextIO
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
+from slrtune.config.storage import Folder
 from slrtune.data.coverage import Coverage
 from slrtune.data.dataset import ClipDataset, ClipPlace
 from slrtune.data.disk_bound import BYTES_PER_GIB, locked, make_room, use
@@ -29,7 +30,6 @@ from slrtune.data.pack.fetch import fetch_pack
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackFacts, damage_at_a_glance, read_records
 from slrtune.data.pack.source import check_pack, pack_command, plan_pack
-from slrtune.data.pack.storage import Folder
 from slrtune.data.splits import Needs, assign_splits, has_needed, require_clips, require_split
 from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
 from slrtune.data.synth.sentences import SentenceSettings

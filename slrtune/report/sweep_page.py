@@ -19,7 +19,7 @@ from slrtune.config.json_file import read_json
 from slrtune.report.figures import SweepFigure, sweep_figures
 from slrtune.report.study_view import read_trials
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
-from slrtune.report.words import number, params_text, peak_memory, short
+from slrtune.report.words import in_shell, number, params_text, peak_memory, short
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.folder import PLAN_FILE, is_running
 from slrtune.sweep.outcomes import PREDICTED_NEED
@@ -176,7 +176,7 @@ def _commands(results: SweepResults, config_file: Path) -> list[str]:
     """Train the best again; judge the checkpoint that the sweep left."""
     commands = [f"slrtune train {shlex.quote(short(config_file))}"]
     if (results.folder / "best.pt").exists():
-        commands.append(f"slrtune evaluate {shlex.quote(short(results.folder))} --split test")
+        commands.append(f"slrtune evaluate {in_shell(results.folder)} --split test")
     return commands
 
 

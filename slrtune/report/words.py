@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from slrtune.config.addresses import address_of
 from slrtune.sweep.board import TrialRow
 
 
@@ -50,3 +52,8 @@ def short(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def in_shell(path: Path) -> str:
+    """As an argument of a command: by its address where it has one, else as short as can be."""
+    return shlex.quote(address_of(path) or short(path))

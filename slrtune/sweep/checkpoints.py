@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
 
 from slrtune.config.experiment import Experiment
+from slrtune.config.mirror import Mirror, mirror_of
 from slrtune.sweep.board import SweepBoard, TrialRow, is_ranked, rank
 from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.front import pareto_front
@@ -42,6 +43,7 @@ class CheckpointKeeper:
         self._folder, self._study, self._objective = folder, study, base.objective
         self._num_kept, self._budget_gib = base.sweep.keep_checkpoints, budget_gib
         self._is_pareto = base.sweep.objective == "pareto"
+        self._mirror = mirror_of(folder)
 
     def on_start(self, row: TrialRow) -> None:
         """Nothing."""
@@ -69,6 +71,21 @@ class CheckpointKeeper:
         kept = {row.number for row in self._worth_keeping(ended)}
         for row in ended:
             _remove(trial_folder(self._folder, row.number) / "checkpoints", row.number in kept)
+        if self._mirror is not None:
+            self._remove_at_address(self._mirror, {row.number: row.number in kept for row in ended})
+
+    def _remove_at_address(self, mirror: Mirror, keeps_best: Mapping[int, bool]) -> None:
+        number_of = {trial_folder(Path(), number).name: number for number in keeps_best}
+        try:
+            for name in mirror.files():
+                trial, *below = name.split("/")
+                number = number_of.get(trial)
+                if number is None or below[:1] != ["checkpoints"]:
+                    continue
+                if not (keeps_best[number] and below[-1] == "best.pt"):
+                    mirror.delete(name)
+        except OSError as error:  # the next end of a trial comes by here
+            _logger.warning("checkpoints at %s stay: %s", mirror.address, error)
 
     def _worth_keeping(self, ended: Sequence[TrialRow]) -> Iterable[TrialRow]:
         ranked = sorted(filter(is_ranked, ended), key=rank)

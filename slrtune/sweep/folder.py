@@ -5,10 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from slrtune.config.addresses import address_of, shown
 from slrtune.config.claim import claimed, is_claimed
+from slrtune.config.lease import LEASE_FILE, is_leased
 
 PLAN_FILE = "sweep.json"
 STUDY_FILE = "study.log"
+TENSORBOARD_FOLDER = "tensorboard"
+# Of a single run.
+RUN_LOCK_FILE = ".lock"
+RECORD_FILE, SUMMARY_FILE = "experiment.json", "summary.json"
 LOCK_FILE = "sweep.lock"
 # Whoever makes it asks the sweep to stop.
 STOP_FILE = "stop"
@@ -21,14 +27,19 @@ def alone_in_sweep(folder: Path) -> AbstractContextManager[None]:
     Raises:
         UserError: another one does.
     """
+    return claimed(folder / LOCK_FILE, refusal_of(folder))
+
+
+def refusal_of(folder: Path) -> str:
+    """What is said where another process, ``{owner}``, runs the sweep."""
+    name = folder.name if address_of(folder) is None else shown(folder)
     rule = "{owner} runs this sweep right now; follow it with `slrtune status"
-    stop = f"end it with `slrtune stop {folder.name}`"
-    return claimed(folder / LOCK_FILE, f"{folder}: {rule} {folder.name}`, {stop}")
+    return f"{shown(folder)}: {rule} {name}`, end it with `slrtune stop {name}`"
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a living process runs the sweep."""
-    return is_claimed(folder / LOCK_FILE)
+    """Whether a living process runs the sweep, as far as the folder says."""
+    return is_claimed(folder / LOCK_FILE) or is_leased(folder / LEASE_FILE)
 
 
 def trial_folder(folder: Path, number: int) -> Path:

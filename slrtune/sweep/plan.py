@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slrtune.cluster.resources import TrialShare
+from slrtune.config.addresses import folder_of, shown
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import read_json, write_json
 from slrtune.config.provenance import provenance
@@ -63,7 +64,7 @@ def write_plan(plan: SweepPlan) -> None:
         "share": plan.share.__dict__,
         "isolate_trials": plan.isolate_trials,
         "budget_gib": plan.budget.budget_gib,
-        "warm_start": None if plan.warm_start is None else str(plan.warm_start.folder),
+        "warm_start": None if plan.warm_start is None else shown(plan.warm_start.folder),
         "versions": now["versions"],
         _STARTS: [*starts, this],
     }
@@ -107,7 +108,7 @@ def read_plan(folder: Path) -> RecordedPlan:
     base = experiment_from_dict(record["experiment"], str(path))
     space = SearchSpace(record["search_space"], base, parameters, tuple(record["points"]))
     warm_start = record.get("warm_start")
-    return RecordedPlan(space, bool(record["isolate_trials"]), warm_start and Path(warm_start))
+    return RecordedPlan(space, bool(record["isolate_trials"]), warm_start and folder_of(warm_start))
 
 
 def _parameter(raw: Mapping[str, Any]) -> Parameter:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from slrtune.config.addresses import address_of
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json
@@ -100,8 +101,8 @@ def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
     best_file = results.folder / "best.yaml"
     best_file.write_text(best_yaml(results, best_file.name) or "", encoding="utf-8")
     source = results.trial_folder(best) / "checkpoints" / "best.pt"
-    if not source.exists():
-        return best_file, None
+    if address_of(results.folder) is not None or not source.exists():
+        return best_file, None  # at an address, the driver makes the copy (`InStep.keep_best`)
     best_checkpoint = results.folder / "best.pt"
     # Written beside and renamed: a reader never sees half a file.
     partial = best_checkpoint.with_suffix(".partial")

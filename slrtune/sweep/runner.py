@@ -12,6 +12,7 @@ from ray import tune
 from slrtune.cluster.resources import ON_HEAD
 from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.worker_groups import WorkerGroups
+from slrtune.config.addresses import shown
 from slrtune.config.errors import UserError
 from slrtune.config.patience import StorageError
 from slrtune.sweep.board import SweepBoard
@@ -37,6 +38,7 @@ def run_sweep(
     board: SweepBoard,
     watchers: Sequence[SweepWatcher],
     say: Callable[[str], None] = _logger.warning,
+    keep: Callable[[], None] | None = None,
 ) -> bool:
     """Run all trials; returns when the last has ended or the user interrupted.
 
@@ -48,6 +50,7 @@ def run_sweep(
         board: is kept true.
         watchers: are told of everything.
         say: shows the user what keeps the sweep waiting.
+        keep: see `StorageWatch`.
 
     Returns:
         Whether all trials ended by themselves.
@@ -66,7 +69,7 @@ def run_sweep(
         warm_trials=plan.warm_start.trials if plan.warm_start is not None else (),
     )
     be_patient(searcher.study, plan.space.base.resources.storage_patience_s)
-    watch = StorageWatch(searcher)
+    watch = StorageWatch(searcher, keep)
     board.take_up(trial.row for trial in searcher.earlier)
     keeper = CheckpointKeeper(plan.folder, searcher.study, plan.space.base, board.budget_gib)
     keeper.tidy()  # what a driver that was killed could not
@@ -90,7 +93,7 @@ def run_sweep(
             continue
         raise UserError(
             f"{key}: {trouble}; the sweep has stopped, and what was finished is kept: "
-            f"mend it, then `slrtune sweep --resume {plan.folder}`"
+            f"mend it, then `slrtune sweep --resume {shown(plan.folder)}`"
         )
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slrtune.config.beside import beside
+from slrtune.config.lease import LEASE_FILE
+from slrtune.config.mirror import mirror_of, telling_of_store
+from slrtune.sweep.at_address import copy_for_reader
 from slrtune.sweep.folder import STOP_FILE, is_running
 
 _POLL_S = 0.5
@@ -26,13 +29,21 @@ def ask_to_stop(folder: Path, wait_s: float) -> bool:
     Returns:
         Whether it has ended.
     """
+    mirror = mirror_of(folder)
     (folder / STOP_FILE).touch()
-    deadline_s = time.monotonic() + wait_s
-    while is_running(folder):
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(_POLL_S)
-    (folder / STOP_FILE).unlink(missing_ok=True)  # of one that ended before it looked
+    with telling_of_store(folder):
+        if mirror is not None:
+            mirror.upload(STOP_FILE)
+        deadline_s = time.monotonic() + wait_s
+        while is_running(folder):
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(_POLL_S)
+            copy_for_reader(folder, LEASE_FILE)
+        # of one that ended before it looked
+        (folder / STOP_FILE).unlink(missing_ok=True)
+        if mirror is not None:
+            mirror.delete(STOP_FILE)
     return True
 
 

@@ -6,6 +6,7 @@ its last checkpoint when the sweep is resumed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -23,18 +24,28 @@ class StorageWatch(Searcher):
         trouble: what could not be kept, and why; empty = nothing.
     """
 
-    def __init__(self, search: TruthfulSearch) -> None:
+    def __init__(self, search: TruthfulSearch, keep: Callable[[], None] | None = None) -> None:
+        """
+        Args:
+            search: see below.
+            keep: called after everything that the study was told, before what follows from it.
+        """
         super().__init__()
         self.search = search
         self.trouble = ""
+        self._keep = keep
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Tune's hook."""
-        try:
-            return Searcher.FINISHED if self.trouble else self.search.suggest(trial_id)
-        except StorageError as error:
-            self.trouble = str(error)
-            return Searcher.FINISHED
+        suggested: dict[str, Any] | str | None = Searcher.FINISHED
+
+        def suggest() -> None:
+            nonlocal suggested
+            suggested = self.search.suggest(trial_id)
+
+        if not self.trouble:
+            self._note(suggest)
+        return Searcher.FINISHED if self.trouble else suggested
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tune's hook."""
@@ -50,11 +61,17 @@ class StorageWatch(Searcher):
         elif not self.trouble:
             self._note(lambda: self.search.on_trial_complete(trial_id, result, error))
 
-    def _note(self, tell: Any) -> None:
+    def _note(self, tell: Callable[[], None]) -> None:
         try:
             tell()
+            if self._keep is not None:
+                self._keep()
         except StorageError as error:
             self.trouble = str(error)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its settings with the searcher in them; what it is kept by stays here.
+        return {**self.__dict__, "_keep": None}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing, as the search itself."""

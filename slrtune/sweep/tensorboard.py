@@ -28,7 +28,6 @@ from slrtune.sweep.outcomes import BEST, PREDICTED_NEED
 
 _logger = logging.getLogger(__name__)
 
-TENSORBOARD_FOLDER = "tensorboard"
 # What one compares trials by, in the HParams table, beside the objective.
 _COMPARED = {
     "peak_memory_gib": "peak memory (GiB)",

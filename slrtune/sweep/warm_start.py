@@ -8,6 +8,7 @@ from pathlib import Path
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from slrtune.config.addresses import shown
 from slrtune.config.errors import ConfigError
 from slrtune.config.experiment import Experiment
 from slrtune.config.search_space import Params, SearchSpace, value_at
@@ -69,7 +70,7 @@ def read_warm_start(folder: Path, space: SearchSpace, budget: MemoryBudget) -> W
         params = params_in(space, earlier, row)
         if params is None or not _says_something(row, earlier, budget):
             continue
-        row.metrics[WARM_START_FROM] = str(earlier.folder)
+        row.metrics[WARM_START_FROM] = shown(earlier.folder)
         distributions = {key: of_space[key] for key in params}
         told.append(_as_told(row, values_by_epoch(trial), params, distributions, num_objectives))
         over_gib = budget.violation_gib(row.state, row.metrics)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import textwrap
 import zipfile
 from collections.abc import Sequence
@@ -18,7 +19,10 @@ import torch
 from slrtune.config.differences import changed_settings
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
+from slrtune.config.mirror import mirror_of
+from slrtune.config.patience import patiently
 from slrtune.text.tokenizer import TextTokenizer
+from slrtune.training.exhibit import EXHIBIT_FILE
 
 _SECTIONS = ("data", "model", "training", "text", "decoding")  # what a checkpoint depends on
 _logger = logging.getLogger(__name__)
@@ -38,6 +42,8 @@ class CheckpointStore:
       ``clip_s`` (median length of a translator's training clips, where known), ``num_keypoints``
       (of a frame, where they are learnt) and ``metrics`` (of its epoch; which one is
       ``metrics["epoch"]``).
+
+    In the working folder of an address, each file is there, too, before saving it has ended.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class CheckpointStore:
         num_keypoints: int = 0,
     ) -> None:
         self._folder, self._is_there = folder, folder.exists()
+        self._mirror, self._beside = mirror_of(folder), mirror_of(folder.parent)
+        self._is_last_whole_there = False
         self.patience_s = experiment.resources.storage_patience_s
         self.last = folder / "last.pt"
         self.previous = folder / "previous.pt"
@@ -68,6 +76,7 @@ class CheckpointStore:
         content = {**self._identity, "model": model, "metrics": metrics}
         self._write_temporary(self.best, content).replace(self.best)
         _flush_folder(self._folder)
+        self._upload(self.best)
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Put ``last.pt`` in place; at every moment it or ``previous.pt`` is whole."""
@@ -76,6 +85,16 @@ class CheckpointStore:
             self.last.replace(self.previous)
         temporary.replace(self.last)
         _flush_folder(self._folder)
+        self._upload(self.last)
+        self._upload_exhibit()
+
+    def take_from_address(self) -> None:
+        """Go on from what is at the address, where there is one: what lies here may be older, as
+        the trial may have trained on another machine since."""
+        mirror = self._mirror
+        if mirror is not None:
+            names = (self.last.name, self.previous.name)
+            patiently(lambda: mirror.take(*names), mirror.address, self.patience_s)
 
     def load_last(self) -> dict[str, Any] | None:
         """State of the newest whole checkpoint; None where there is none.
@@ -94,6 +113,7 @@ class CheckpointStore:
                 _logger.warning("%s; trying the checkpoint before it", error)
                 continue
             self._check_identity(path, state)
+            self._is_last_whole_there = path is self.last
             if path is self.previous and self.last.exists():
                 self.last.replace(self.last.with_name("last.pt.corrupt"))
             return state
@@ -104,10 +124,42 @@ class CheckpointStore:
             )
         return None
 
+    def _upload(self, path: Path) -> None:
+        """With a patience of its own: what is safe on the disk is not written again.
+
+        Raises:
+            StorageError: the store was away for too long.
+        """
+        mirror = self._mirror
+        if mirror is None:
+            return
+
+        def upload() -> None:
+            # At every moment last.pt or previous.pt is whole at the address, as it is here.
+            if path is self.last and self._is_last_whole_there:
+                mirror.copy(self.last.name, self.previous.name)
+            mirror.upload(path.name)
+
+        patiently(upload, mirror.address, self.patience_s)
+        self._is_last_whole_there |= path is self.last
+
+    def _upload_exhibit(self) -> None:
+        """What the driver draws pictures from: without them, the trial goes on all the same."""
+        try:
+            if self._beside is not None:
+                self._beside.upload_changed(EXHIBIT_FILE)
+        except OSError as error:
+            _logger.warning("%s is not at its address: %s", EXHIBIT_FILE, error)
+
+    def remove_copy(self) -> None:
+        """Nothing is needed here any more, where all of it is at an address."""
+        if self._mirror is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def _write_temporary(self, path: Path, content: dict[str, Any]) -> Path:
         """Write ``content`` beside ``path``, safe on the disk; nothing is left of a failed try."""
         if not self._is_there:
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True, parents=self._mirror is not None)
             self._is_there = True
         # From now on, a folder that is not there is a mount that is away: made anew, it would be
         # on the disk beneath.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from slrtune.config.addresses import address_of
 from slrtune.config.claim import claimed
 from slrtune.config.experiment import Experiment
 from slrtune.config.patience import patiently
@@ -108,8 +109,8 @@ def _alone_in(folder: Path, patience_s: float) -> AbstractContextManager[None]:
 
     def make() -> None:
         # Not its parents: where they are not there, the storage is away, and what we made would
-        # be on the disk beneath.
-        folder.mkdir(exist_ok=True)
+        # be on the disk beneath. That of an address is this machine's own.
+        folder.mkdir(exist_ok=True, parents=address_of(folder) is not None)
         lock_file.touch()
 
     patiently(make, folder, patience_s)
@@ -141,6 +142,7 @@ def _train(
         lesson.clip_s,
         lesson.sizes.num_keypoints,
     )
+    distributed.rank_zero_first(checkpoints.take_from_address)
     experiment = _with_plan(experiment, plan)
     if device.type == "cuda":
         limit_gpu_memory(device, plan.limit_gib)  # before features are computed, too
@@ -154,6 +156,8 @@ def _train(
         **plan.metrics,
     }
     with ExitStack() as stack:
+        if distributed.rank() == 0:
+            stack.callback(checkpoints.remove_copy)
         features = profiler = None
         if experiment.training.cache_features:
             in_use = closing(cached_features(experiment, prepared, model, device))

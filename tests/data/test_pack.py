@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
-from pyarrow import fs
 
 from slrtune.config.errors import UserError
+from slrtune.config.storage import Folder
 from slrtune.data.manifest import ClipRecord
 from slrtune.data.pack.build import (
     Engine,
@@ -33,12 +32,12 @@ from slrtune.data.pack.fetch import fetch_pack
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackReader, damaged_files
 from slrtune.data.pack.source import plan_pack
-from slrtune.data.pack.storage import Folder
 from slrtune.data.resize import resize_short_side
 from slrtune.data.video import decode
 from slrtune.data.window import ClipTooShortError, frame_window
 from slrtune.data.workers import process_context
 from tests.data.videos import write_half_video, write_images, write_video
+from tests.object_store import object_store
 
 PARAMETERS = PackParameters(size_px=20, max_frames=8)
 
@@ -354,18 +353,10 @@ def test_a_pack_says_what_it_is_and_notices_damage(unbroken: Path, tmp_path: Pat
 
 
 @pytest.fixture
-def s3_uri(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of a server on loopback that speaks S3."""
-    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "r"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = f"scheme=http&endpoint_override={host}:{port}"
-    filesystem, _ = fs.FileSystem.from_uri(f"s3://bucket?{options}&allow_bucket_creation=true")
-    filesystem.create_dir("bucket")
-    yield f"s3://bucket/pack?{options}"
-    server.stop()
+def s3_uri() -> Iterator[str]:
+    """A folder in a bucket of a server on loopback that speaks S3."""
+    with object_store() as (address, _):
+        yield address("pack")
 
 
 def test_a_pack_in_an_object_store_is_fetched_once_and_checked(

@@ -23,8 +23,8 @@ from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.study import mend_journal, read_study
 from tests.sweep.simulated import MAX_EPOCHS, SPACE, a_search, an_epoch, run_trials
 
-_NUM_TRIALS = 9
-_SETTINGS = {"num_startup_trials": 3, "max_trials": _NUM_TRIALS}
+NUM_TRIALS = 9
+_SETTINGS = {"num_startup_trials": 3, "max_trials": NUM_TRIALS}
 _SWEEP = SPACE.base.sweep.model_copy(
     update={"asha": SPACE.base.sweep.asha.model_copy(update={"reduction_factor": 2.0})}
 )
@@ -47,7 +47,7 @@ def drive(
     Returns:
         Numbers of the trials that ended.
     """
-    board = SweepBoard("s", _NUM_TRIALS, 1, SPACE.base.objective)
+    board = SweepBoard("s", NUM_TRIALS, 1, SPACE.base.objective)
     board.take_up(trial.row for trial in search.earlier)
     objective = SPACE.base.objective
     scheduler = make_scheduler(_SWEEP, objective, MAX_EPOCHS, search.earlier)
@@ -95,7 +95,7 @@ def test_a_sweep_that_is_killed_again_and_again_tells_the_same_as_an_unbroken_on
     tmp_path: Path, sampler: str
 ) -> None:
     unbroken = a_search(tmp_path / "unbroken", sampler=sampler, **_SETTINGS)
-    assert drive(unbroken, {}) == list(range(_NUM_TRIALS))
+    assert drive(unbroken, {}) == list(range(NUM_TRIALS))
     outcomes = [trial.user_attrs["outcome"] for trial in unbroken.study.trials]
     assert {"pruned", "completed"} == set(outcomes)
     for num_calls in (4, 7, 13):

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from slrtune.config.overrides import read_overrides
-from slrtune.config.search_space import SearchSpace
 from slrtune.config.search_space_file import load_search_space
 from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.results import read_results
-from slrtune.sweep.scheduler import make_scheduler
-from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.study import read_study
-from slrtune.training.trial import train_trial
 from tests.cli_process import SlrtuneProcess, run_slrtune
+from tests.sweep.unbroken import told, without_ray
 
 pytestmark = pytest.mark.ray
 
@@ -34,35 +28,6 @@ points:
 _SETTINGS = (
     "training.max_epochs=12", "sweep.asha.grace_epochs=5", "sweep.max_concurrent_trials=1",
 )  # fmt: skip
-
-
-def without_ray(space: SearchSpace, folder: Path) -> None:
-    """The same sweep, undisturbed, in this process: real search, scheduler and training."""
-    torch.set_num_threads(1)  # as a worker
-    folder.mkdir()
-    search = TruthfulSearch(space, space.base.sweep, folder)
-    scheduler: Any = make_scheduler(space.base.sweep, space.base.objective, space.max_epochs)
-    for _ in range(space.base.sweep.max_trials):
-        config = search.suggest("it")
-        trial = SimpleNamespace(config=config, trial_id="it")
-        scheduler.on_trial_add(None, trial)
-        experiment = space.experiment(config["params"])  # type: ignore[index,call-overload]
-        last: dict[str, Any] = {"max_epochs": experiment.training.max_epochs}
-
-        def report(metrics: dict[str, float], trial: Any = trial, last: Any = last) -> bool:
-            last.update(metrics)
-            if scheduler.on_trial_result(None, trial, last) == "STOP":
-                return False
-            search.on_trial_result("it", dict(last))
-            return True
-
-        train_trial(experiment, folder / f"{config['number']}", report)  # type: ignore[index,call-overload]
-        scheduler.on_trial_complete(None, trial, last)
-        search.on_trial_complete("it", last)
-
-
-def told(trial: FrozenTrial) -> tuple[Any, ...]:
-    return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value
 
 
 def test_a_sweep_whose_driver_was_killed_resumes_to_the_leaderboard_of_an_unbroken_one(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from optuna.trial import FrozenTrial
 
 from slrtune.config.search_space import Params, SearchSpace
+from slrtune.sweep.scheduler import make_scheduler
 from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.training.trial import train_trial
 
@@ -24,3 +27,33 @@ def best_epoch(space: SearchSpace, params: Params, folder: Path) -> dict[str, fl
     """Metrics of the best epoch of one trial, with the threads of a worker of one CPU."""
     torch.set_num_threads(1)  # another number adds up floats in another order
     return train_trial(space.experiment(params), folder, lambda metrics: True).best
+
+
+def without_ray(space: SearchSpace, folder: Path) -> None:
+    """The same sweep, undisturbed, in this process: real search, scheduler and training."""
+    torch.set_num_threads(1)  # as a worker
+    folder.mkdir()
+    search = TruthfulSearch(space, space.base.sweep, folder)
+    scheduler: Any = make_scheduler(space.base.sweep, space.base.objective, space.max_epochs)
+    for _ in range(space.base.sweep.max_trials):
+        config = search.suggest("it")
+        trial = SimpleNamespace(config=config, trial_id="it")
+        scheduler.on_trial_add(None, trial)
+        experiment = space.experiment(config["params"])  # type: ignore[index,call-overload]
+        last: dict[str, Any] = {"max_epochs": experiment.training.max_epochs}
+
+        def report(metrics: dict[str, float], trial: Any = trial, last: Any = last) -> bool:
+            last.update(metrics)
+            if scheduler.on_trial_result(None, trial, last) == "STOP":
+                return False
+            search.on_trial_result("it", dict(last))
+            return True
+
+        train_trial(experiment, folder / f"{config['number']}", report)  # type: ignore[index,call-overload]
+        scheduler.on_trial_complete(None, trial, last)
+        search.on_trial_complete("it", last)
+
+
+def told(trial: FrozenTrial) -> tuple[Any, ...]:
+    """What the study says of a trial, but when."""
+    return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value

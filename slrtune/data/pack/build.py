@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from slrtune.config.errors import UserError
+from slrtune.config.storage import Folder
 from slrtune.data.manifest import FOUND, UNREADABLE, ClipRecord, write_manifest
 from slrtune.data.pack.clip import attempt_clip
 from slrtune.data.pack.parameters import PackParameters
@@ -28,7 +29,6 @@ from slrtune.data.pack.reader import (
     damage_at_a_glance,
 )  # fmt: skip
 from slrtune.data.pack.shard import PackedClip, writing_shard
-from slrtune.data.pack.storage import Folder
 from slrtune.data.workers import MAX_CLIP_S, WorkerCrash, map_crash_proof, sign_of_life
 
 _MIN_CLIPS_PER_SHARD, _MAX_CLIPS_PER_SHARD, _NUM_SHARDS = 4, 32, 64

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slrtune.config.errors import UserError
+from slrtune.config.storage import Folder
 from slrtune.data.disk_bound import locked
 from slrtune.data.pack.reader import MANIFEST_FILE, PACK_FILE, PackFacts
-from slrtune.data.pack.storage import Folder
 
 
 def fetch_pack(

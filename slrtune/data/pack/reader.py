@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from slrtune.config.errors import UserError
+from slrtune.config.storage import Folder
 from slrtune.data.manifest import ClipRecord, read_manifest
 from slrtune.data.pack.parameters import PACK_VERSION, PackParameters
 from slrtune.data.pack.shard import PackedClip, PackedFrames, Shard
-from slrtune.data.pack.storage import Folder
 
 PACK_FILE = "pack.json"
 MANIFEST_FILE = "manifest.parquet"

@@ -21,8 +21,8 @@ import pyarrow as pa
 from PIL import Image
 
 from slrtune.config.errors import UserError
+from slrtune.config.storage import Folder, HashingSink
 from slrtune.data.pack.parameters import PackParameters
-from slrtune.data.pack.storage import Folder, HashingSink
 
 _METADATA = b"slrtune_pack"
 _CLIP_ID, _SHAPE, _KEYPOINTS, _KEYPOINTS_SHAPE, _FRAMES = 0, 1, 4, 5, 6

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,17 @@ from slrtune.config.errors import UserError
 
 _URI_CHARACTERS = ":/?&=%@+,;~!$'()*#[]"
 """Everything else, such as blanks and letters of other scripts, is escaped."""
+_BUFFER_BYTES = 2**20
+# Whose files appear whole, once all has arrived.
+_OBJECT_STORES = ("s3", "gcs", "abfs")
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Bytes of a file, and when it was last put in place."""
+
+    size: int
+    mtime_ns: int
 
 
 class Folder:
@@ -58,11 +71,38 @@ class Folder:
 
     def sizes(self, subfolder: str) -> dict[str, int]:
         """Bytes of every file below ``subfolder``, by name; empty where there is none."""
+        return {name: facts.size for name, facts in self.files(subfolder).items()}
+
+    def files(self, subfolder: str = "") -> dict[str, FileFacts]:
+        """Every file below ``subfolder``, by name; empty where there is none."""
         filesystem, base = self._place
-        selector = fs.FileSelector(f"{base}/{subfolder}", recursive=True, allow_not_found=True)
+        below = f"{base}/{subfolder}".rstrip("/")
+        selector = fs.FileSelector(below, recursive=True, allow_not_found=True)
+        return self._named(filesystem.get_file_info(selector))
+
+    def find(self, names: Iterable[str]) -> dict[str, FileFacts]:
+        """Those of the named files that there are."""
+        filesystem, base = self._place
+        return self._named(filesystem.get_file_info([f"{base}/{name}" for name in names]))
+
+    def folders(self) -> list[str]:
+        """Names of the folders that lie directly in it.
+
+        Raises:
+            OSError: there is not even the bucket.
+        """
+        filesystem, base = self._place
+        bucket = base.split("/")[0] or "/"
+        if filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+            raise OSError(f"there is no {bucket}")
+        found = filesystem.get_file_info(fs.FileSelector(base, allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def _named(self, found: Iterable[Any]) -> dict[str, FileFacts]:
+        start = f"{self._place[1]}/"
         return {
-            info.path.removeprefix(f"{base}/"): info.size
-            for info in filesystem.get_file_info(selector)
+            info.path.removeprefix(start): FileFacts(info.size, info.mtime_ns)
+            for info in found
             if info.type == fs.FileType.File
         }
 
@@ -77,6 +117,11 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write or replace a file."""
+        filesystem, base = self._place
+        if filesystem.type_name in _OBJECT_STORES:
+            with filesystem.open_output_stream(f"{base}/{name}") as stream:
+                stream.write(content)
+            return
         with self.writing(name) as sink:
             sink.write(content)
 
@@ -109,6 +154,30 @@ class Folder:
         filesystem, base = self._place
         with suppress(FileNotFoundError):
             filesystem.delete_dir(f"{base}/{name}")
+
+    def put(self, name: str, source: Path) -> None:
+        """Copy a file of this machine here; it is the old or the new at every moment."""
+        filesystem, base = self._place
+        if filesystem.type_name not in _OBJECT_STORES:
+            with self.writing(name) as sink, source.open("rb") as file:
+                shutil.copyfileobj(file, sink, _BUFFER_BYTES)
+            return
+        size = source.stat().st_size
+        fs.copy_files(
+            str(source),
+            f"{base}/{name}",
+            source_filesystem=fs.LocalFileSystem(),
+            destination_filesystem=filesystem,
+        )
+        # Arrow ends an upload in good order even where reading the source has failed.
+        arrived = filesystem.get_file_info(f"{base}/{name}").size
+        if arrived is None or arrived < size:
+            raise OSError(f"{arrived} of {size} bytes of {name} have arrived")
+
+    def copy(self, name: str, other: str) -> None:
+        """Copy a file within the folder."""
+        filesystem, base = self._place
+        filesystem.copy_file(f"{base}/{name}", f"{base}/{other}")
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a file to this machine."""
