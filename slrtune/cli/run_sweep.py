@@ -20,6 +20,7 @@ from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import check_folder_is_shared
 from slrtune.config.errors import UserError
+from slrtune.config.population import population_text
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
 from slrtune.report.words import short
@@ -57,6 +58,11 @@ def run(
     if as_json:
         leave_stdout_to_data()
     base = space.base
+    if isolate_trials and base.sweep.scheduler == "pbt":
+        raise UserError(
+            "--isolate-trials: must be left out with sweep.scheduler pbt, whose trials stop and go "
+            "on again and again; leave it out, or use asha"
+        )
     folder = _new_folder(base.runs_dir, name or _default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
         f"up to {base.sweep.max_trials} trials, in {folder}")  # fmt: skip
@@ -103,6 +109,12 @@ def resume(
         )
     recorded = read_plan(folder)
     sweep = recorded.space.base.sweep
+    if sweep.scheduler == "pbt" and (num_more or max_gpu_hours is not None):
+        option = "--extend" if num_more else "--max-gpu-hours"
+        raise UserError(
+            f"{option}: must be left out for {folder.name}, a population (sweep.scheduler pbt), "
+            "whose trials begin and end together; start another sweep"
+        )
     changes: dict[str, float] = {"max_trials": sweep.max_trials + num_more}
     changes |= {} if max_gpu_hours is None else {"max_gpu_hours": max_gpu_hours}
     recorded = recorded.with_sweep(sweep.model_copy(update=changes))
@@ -213,6 +225,8 @@ def _say_how(plan: SweepPlan) -> None:
     per_trial = f"{share.num_workers} worker(s) x {share.cpus_per_worker:g} CPU"
     if share.gpus_per_worker:
         per_trial += f" + {share.gpus_per_worker:.3g} GPU"
+    if plan.sweep.scheduler == "pbt":
+        say(population_text(plan.space, share.num_concurrent))
     rungs = plan.sweep.rungs(plan.space.max_epochs)
     judged = f"; ASHA judges after epochs {', '.join(map(str, rungs))}" if rungs else ""
     say(f"{share.num_concurrent} trial(s) at a time, {per_trial} each{judged}")

@@ -8,7 +8,7 @@ from slrtune.cli.console import say, table
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
 from slrtune.report.words import duration, params_text, peak_memory, percent, short
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.results import SweepResults
+from slrtune.sweep.results import BEST_SCHEDULE_FILE, SweepResults, best_lineage
 
 
 def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int = 20) -> None:
@@ -31,7 +31,15 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
     for what, file in (("configuration", "best.yaml"), ("checkpoint", "best.pt")):
         if (folder / file).exists():
             say(f"  {what:<18}{short(folder / file)}")
-    say(f"  train it again    slrtune train {short(folder / 'best.yaml')}")
+    legs = best_lineage(results)
+    if len(legs) > 1:
+        say(f"  how it came about {short(folder / BEST_SCHEDULE_FILE)}: weights of "
+            f"{len({leg.trial for leg in legs})} trials, settings that changed "
+            f"{len(legs) - 1} time(s)")  # fmt: skip
+        say(f"  train anew        slrtune train {short(folder / 'best.yaml')} (its last settings "
+            "only: another result)")  # fmt: skip
+    else:
+        say(f"  train it again    slrtune train {short(folder / 'best.yaml')}")
     say(f"  compare trials    slrtune tensorboard {short(folder)}")
     say(f"  all on one page   slrtune report {short(folder)}")
 

@@ -6,6 +6,7 @@ its last checkpoint when the sweep is resumed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -39,7 +40,7 @@ class StorageWatch(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tune's hook."""
         if not self.trouble:
-            self._note(lambda: self.search.on_trial_result(trial_id, result))
+            self.note(lambda: self.search.on_trial_result(trial_id, result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -48,9 +49,10 @@ class StorageWatch(Searcher):
         if result and result.get("is_storage_away"):
             self.trouble = self.trouble or str(result["error"])
         elif not self.trouble:
-            self._note(lambda: self.search.on_trial_complete(trial_id, result, error))
+            self.note(lambda: self.search.on_trial_complete(trial_id, result, error))
 
-    def _note(self, tell: Any) -> None:
+    def note(self, tell: Callable[[], None]) -> None:
+        """Do what writes to the sweep's folder."""
         try:
             tell()
         except StorageError as error:
