@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,10 @@ class WarmTrial(tune.Trainable):
             return
         self._figures["max_epochs"] = experiment.training.max_epochs
         task = Task(
-            # a name of its own for each turn: no rank may take it for the last one
-            task_id=f"{self.trial_id} until {self._until_epoch}",
+            # A name of its own for each time that it is given out. A trial that goes on after a
+            # meeting must not be taken for its last turn; and where Tune replaces an actor that
+            # has just started by one that became free, the first must not stop the second's task.
+            task_id=f"{self.trial_id}-{uuid.uuid4().hex}",
             experiment=experiment.model_dump(mode="json"),
             folder=str(trial_folder(self._folder, number)),
             max_failures=experiment.sweep.max_failures_per_trial,
