@@ -58,10 +58,11 @@ def run(
     if as_json:
         leave_stdout_to_data()
     base = space.base
-    if isolate_trials and base.sweep.scheduler == "pbt":
+    if base.sweep.scheduler == "pbt" and (isolate_trials or warm_start):
+        option = "--isolate-trials" if isolate_trials else "--warm-start"
         raise UserError(
-            "--isolate-trials: must be left out with sweep.scheduler pbt, whose trials stop and go "
-            "on again and again; leave it out, or use asha"
+            f"{option}: must be left out with sweep.scheduler pbt, whose trials are drawn at "
+            "random, and stop and go on again and again; leave it out, or use asha"
         )
     folder = _new_folder(base.runs_dir, name or _default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "

@@ -42,9 +42,9 @@ def population_mistakes(space: SearchSpace) -> list[tuple[str, str]]:
         found.append(("training.max_epochs", f"{rule} in the experiment"))
     if not any(map(can_change, searched)):
         rule = (
-            "must have one that can change while a trial trains, for sweep.scheduler pbt: a "
-            "learning rate, weight decay, dropout, label smoothing, or an augmentation; add one, "
-            "or use asha"
+            "one parameter at least must be able to change while a trial trains, for "
+            "sweep.scheduler pbt: a learning rate, weight decay, dropout, label smoothing or an "
+            "augmentation; add one, or use asha"
         )
         found.append(("", rule))
     return found
