@@ -295,7 +295,8 @@ class Trainer:
         store = self.checkpoints
 
         def load() -> dict[str, Any] | None:
-            take_over(store)
+            if distributed.rank() == 0:
+                take_over(store)
             return store.load_last()
 
         state = distributed.rank_zero_first(lambda: patiently(load, store.last, store.patience_s))
