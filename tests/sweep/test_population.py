@@ -287,6 +287,23 @@ def test_a_population_that_is_killed_again_and_again_tells_the_same_as_an_unbrok
         monkeypatch.undo()
 
 
+def test_a_meeting_is_not_held_where_nobody_is_left_to_train(tmp_path: Path) -> None:
+    search = Drive(tmp_path / "s", _NUM_TRIALS).search
+    numbers = []
+    for trial_id in range(_NUM_TRIALS):
+        config = search.suggest(f"{trial_id}")
+        assert isinstance(config, dict)
+        numbers.append(config["number"])
+        search.on_trial_result(f"{trial_id}", _metrics([0.1] * _EVERY))
+        search.arrive(config["number"], _metrics([0.1 * trial_id] * _EVERY))
+    search.lost = "its node is gone"
+    search.meet()
+    # Each finds out by itself, and waits for the next start of the sweep as it is.
+    assert search.population.ready == numbers
+    assert search.population.num_held == 0
+    assert all(len(trial.user_attrs["schedule"]) == 1 for trial in search._open.values())
+
+
 def test_what_is_shown_of_a_trial_is_what_its_best_epoch_was_trained_with(tmp_path: Path) -> None:
     drive = Drive(tmp_path / "s", 2)
     drive.run()
