@@ -12,6 +12,7 @@ from slrtune.cli.disk import disk_forecast
 from slrtune.cli.prepare import prepare
 from slrtune.config.addresses import address_of
 from slrtune.config.errors import UserError
+from slrtune.config.population import population_text
 from slrtune.config.search_space import SearchSpace
 from slrtune.memory import MemoryPredictor, device_type, this_device
 from slrtune.memory.micro_batch import budget_of
@@ -46,6 +47,8 @@ def run(space: SearchSpace, gpu: str | None, num_draws: int, use_probe: bool, ou
         maps = map_memory(
             space, predictor, lambda done, total: show("drawing the memory map", done, total)
         )
+    if base.sweep.scheduler == "pbt":
+        say(population_text(space))
     _print_memory(forecast, device.name)
     _print_reasons(forecast)
     limit = f"; budget {budget_gib:.3g} GiB: ✗ is over it" if budget_gib else ""

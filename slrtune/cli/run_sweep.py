@@ -22,6 +22,7 @@ from slrtune.cluster.worker_groups import check_folder_is_shared
 from slrtune.config.addresses import address_of, shown
 from slrtune.config.errors import UserError
 from slrtune.config.mirror import mirror_of, telling_of_store
+from slrtune.config.population import population_text
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
 from slrtune.report.words import in_shell
@@ -72,6 +73,18 @@ def run(
             "--isolate-trials: needs a runs_dir that every node mounts, for its trials run ahead "
             f"of the study; leave it out, or set runs_dir to a folder, not {shown(base.runs_dir)}"
         )
+    if base.sweep.scheduler == "pbt" and (isolate_trials or warm_start):
+        option = "--isolate-trials" if isolate_trials else "--warm-start"
+        raise UserError(
+            f"{option}: must be left out with sweep.scheduler pbt, whose trials are drawn at "
+            "random, and stop and go on again and again; leave it out, or use asha"
+        )
+    if base.sweep.scheduler == "pbt" and address_of(base.runs_dir) is not None:
+        raise UserError(
+            "sweep.scheduler: pbt needs a runs_dir that every node mounts, for its trials take over "
+            "each other's checkpoints; use asha, or set runs_dir to a folder, not "
+            f"{shown(base.runs_dir)}"
+        )
     folder = new_folder(base.runs_dir, name or default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
         f"up to {base.sweep.max_trials} trials, in {shown(folder)}")  # fmt: skip
@@ -116,7 +129,14 @@ def resume(
             f"--resume: must be a sweep's name in runs_dir or its folder, but {shown(folder)} has "
             f"no {PLAN_FILE}; {known_sweeps(folder.parent)}"
         )
-    patience_s = read_plan(folder).space.base.resources.storage_patience_s
+    recorded = read_plan(folder)
+    if recorded.space.base.sweep.scheduler == "pbt" and (num_more or max_gpu_hours is not None):
+        option = "--extend" if num_more else "--max-gpu-hours"
+        raise UserError(
+            f"{option}: must be left out for {folder.name}, a population (sweep.scheduler pbt), "
+            "whose trials begin and end together; start another sweep"
+        )
+    patience_s = recorded.space.base.resources.storage_patience_s
     with alone_in_sweep(folder), InStep(folder, patience_s).held(refusal_of(folder), say) as step:
         recorded = read_plan(folder)
         sweep = recorded.space.base.sweep
@@ -260,6 +280,8 @@ def _say_how(plan: SweepPlan) -> None:
     per_trial = f"{share.num_workers} worker(s) x {share.cpus_per_worker:g} CPU"
     if share.gpus_per_worker:
         per_trial += f" + {share.gpus_per_worker:.3g} GPU"
+    if plan.sweep.scheduler == "pbt":
+        say(population_text(plan.space, share.num_concurrent))
     rungs = plan.sweep.rungs(plan.space.max_epochs)
     judged = f"; ASHA judges after epochs {', '.join(map(str, rungs))}" if rungs else ""
     say(f"{share.num_concurrent} trial(s) at a time, {per_trial} each{judged}")

@@ -10,7 +10,7 @@ from slrtune.config.addresses import address_of
 from slrtune.report.tables import TableOfText, front_table, leaderboard, models_table, sizes_table
 from slrtune.report.words import duration, in_shell, params_text, peak_memory, percent, short
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.results import SweepResults
+from slrtune.sweep.results import BEST_SCHEDULE_FILE, SweepResults, best_lineage
 
 
 def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int = 20) -> None:
@@ -36,7 +36,15 @@ def print_sweep(results: SweepResults, board: SweepBoard | None = None, top: int
     for what, file in files:
         if (folder / file).exists():
             say(f"  {what:<18}{short(folder / file)}")
-    say(f"  train it again    slrtune train {shlex.quote(short(folder / 'best.yaml'))}")
+    legs = best_lineage(results)
+    again = f"slrtune train {shlex.quote(short(folder / 'best.yaml'))}"
+    if len(legs) > 1:
+        say(f"  how it came about {short(folder / BEST_SCHEDULE_FILE)}: weights of "
+            f"{len({leg.trial for leg in legs})} trials, settings that changed "
+            f"{len(legs) - 1} time(s)")  # fmt: skip
+        say(f"  train anew        {again} (its last settings only: another result)")
+    else:
+        say(f"  train it again    {again}")
     say(f"  compare trials    slrtune tensorboard {in_shell(folder)}")
     say(f"  all on one page   slrtune report {in_shell(folder)}")
     if address_of(folder) is not None:

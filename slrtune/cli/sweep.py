@@ -172,6 +172,7 @@ def check(
     """Say every mistake in a search space or experiment file, and start nothing."""
     from slrtune.cli.console import say
     from slrtune.config.overrides import read_overrides
+    from slrtune.config.population import population_text
     from slrtune.config.search_space_file import load_search_space
     from slrtune.config.validate import load_experiment
     from slrtune.config.yaml_file import read_yaml
@@ -180,6 +181,8 @@ def check(
     if "parameters" in read_yaml(file).data:
         space = load_search_space(file, experiment, values)
         say(f"{file}: no mistakes; {len(space.parameters)} parameters over {space.base.name}")
+        if space.base.sweep.scheduler == "pbt":
+            say(population_text(space))
     else:
         load_experiment(file, values)
         say(f"{file}: no mistakes")

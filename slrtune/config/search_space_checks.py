@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slrtune.config.errors import Mistake
+from slrtune.config.population import population_mistakes
 from slrtune.config.search_space import Parameter, Params, SearchSpace, Suggester, value_at
 from slrtune.config.validate import validate, validate_keys, with_params
 from slrtune.config.yaml_file import KeyPath, YamlFile
@@ -24,7 +25,7 @@ def space_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
         [
             *_value_mistakes(space, file),
             *_condition_mistakes(space, file),
-            *_sampler_mistakes(space, file),
+            *_search_mistakes(space, file),
             *_task_mistakes(space, file),
         ]
         or _drawn_mistakes(space, file, RandomSuggester(seed=0), _NUM_DRAWS, ("parameters",))
@@ -72,10 +73,10 @@ def _condition_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
     return mistakes
 
 
-def _sampler_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
-    """What the sampler cannot search."""
+def _search_mistakes(space: SearchSpace, file: YamlFile) -> list[Mistake]:
+    """What the sampler or the scheduler cannot search."""
     rules = {"grid": _grid_rules, "cmaes": _cmaes_rules}.get(space.base.sweep.sampler)
-    found = [] if rules is None else rules(space)
+    found = [*([] if rules is None else rules(space)), *population_mistakes(space)]
     return [
         Mistake(file.name, file.line_of(("parameters", key) if key else ("parameters",)), key, rule)
         for key, rule in found

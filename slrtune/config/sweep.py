@@ -40,6 +40,27 @@ class MedianConfig(Settings):
         return self.grace_epochs or max(1, max_epochs // 10)
 
 
+class PBTConfig(Settings):
+    """Population based training (Jaderberg et al. 2017): all trials train together, and the weak go
+    on from the weights of the strong, with settings close to theirs."""
+
+    perturb_every_epochs: int | None = Field(default=None, ge=1)
+    """All trials meet after every x epochs; null = a tenth of max_epochs."""
+    quantile: float = Field(default=0.25, gt=0.0, le=0.5)
+    """At each meeting the worst share x go on from one of the best share x."""
+    resample_probability: float = Field(default=0.25, ge=0.0, le=1.0)
+    """How often a setting that is taken over is drawn anew from its whole range."""
+    perturb_factors: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
+        default=(0.8, 1.2), min_length=1
+    )
+    """Else it is multiplied by one of these; choices move to the one before or after."""
+
+    def meetings(self, max_epochs: int) -> list[int]:
+        """Epochs after which trials wait for each other, first to last."""
+        every = self.perturb_every_epochs or max(1, max_epochs // 10)
+        return list(range(every, max_epochs, every))
+
+
 class SweepConfig(Settings):
     """The search."""
 
@@ -48,13 +69,16 @@ class SweepConfig(Settings):
     max_gpu_hours: float | None = Field(default=None, gt=0.0)
     """No trial is launched that is expected to end beyond this many GPU-hours of training (hours of
     workers where there are no GPUs); running ones end by themselves. null = no limit."""
-    scheduler: Literal["asha", "median", "none"] = "asha"
+    scheduler: Literal["asha", "median", "pbt", "none"] = "asha"
     """asha stops weak trials early, at rungs; median those below the median of the others, after
-    any epoch; none trains all to the end."""
+    any epoch; pbt stops none, but the weak take over weights and settings of the strong; none
+    trains all to the end."""
     asha: ASHAConfig = ASHAConfig()
     """Settings of the asha scheduler."""
     median: MedianConfig = MedianConfig()
     """Settings of the median scheduler."""
+    pbt: PBTConfig = PBTConfig()
+    """Settings of the pbt scheduler, whose population is max_trials."""
     objective: Literal["accuracy", "pareto"] = "accuracy"
     """accuracy = the best validation top-1 under the memory budget; pareto = validation top-1 and
     peak training memory together: no trial on the front is worse in both than another."""
@@ -63,7 +87,8 @@ class SweepConfig(Settings):
     few trials; tpe = Optuna's; cmaes = an evolution strategy, for ranges only; grid = every
     configuration of choices and steps once. All but random also learn which configurations keep to
     the memory budget.
-    auto = gp for the objective accuracy, tpe for pareto, which gp does not know."""
+    auto = gp for the objective accuracy, tpe for pareto, which gp does not know, random for the
+    scheduler pbt, whose population is drawn before anything is learnt."""
     num_startup_trials: int = Field(default=10, ge=2)
     """Trials with a result before gp or tpe starts to model; until then configurations are
     random."""

@@ -23,7 +23,7 @@ from slrtune.report.words import in_shell, number, params_text, peak_memory, sho
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.folder import PLAN_FILE, is_running
 from slrtune.sweep.outcomes import PREDICTED_NEED
-from slrtune.sweep.results import SweepResults, best_yaml, read_results
+from slrtune.sweep.results import SweepResults, best_yaml, read_results, write_best_schedule
 
 REPORT_FOLDER = "report"
 PAGE_FILE = "index.html"
@@ -71,6 +71,8 @@ def write_report(folder: Path, out: Path) -> list[Path]:
     if config is not None:
         config_file.write_text(config, encoding="utf-8")
         written.append(config_file)
+        if (schedule := write_best_schedule(results, out)) is not None:
+            written.append(schedule)
     for figure in figures:
         if figure.picture is not None:
             written.append(out / f"{figure.key}.png")

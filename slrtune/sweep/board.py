@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from slrtune.config.objective import Objective
 from slrtune.sweep.outcomes import MEMORY, PREDICTED_NEED, Outcome
+from slrtune.sweep.schedule import Schedule
 
 TrialState = Outcome | Literal["waiting", "running"]
 
@@ -23,6 +24,9 @@ class TrialRow:
         objective: what it is judged by.
         state: what it is doing, or how it ended.
         metrics: the last report.
+        schedule: of a trial of a population, all that it was trained with; ``params`` are then
+            those of its best epoch.
+        best_epoch: of a trial of a population; 0 = not known.
         started_s: monotonic time of the start.
     """
 
@@ -32,6 +36,8 @@ class TrialRow:
     state: TrialState = "waiting"
     metrics: dict[str, Any] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
+    schedule: Schedule = ()
+    best_epoch: int = 0
 
     @property
     def epoch(self) -> int:

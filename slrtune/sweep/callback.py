@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from slrtune.sweep.board import SweepBoard, TrialRow
-from slrtune.sweep.outcomes import outcome_of
+from slrtune.sweep.outcomes import WAITS_FOR_OTHERS, outcome_of
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class SweepCallback(tune.Callback):
 
     def __init__(self, board: SweepBoard, watchers: Sequence[SweepWatcher]) -> None:
         self._board, self._watchers = board, list(watchers)
+        self._begun: set[int] = set()
 
     def watch(self, watcher: SweepWatcher) -> None:
         """Tell one more."""
@@ -77,14 +78,21 @@ class SweepCallback(tune.Callback):
         row = self._row(trial)
         row.state, row.started_s = "running", time.monotonic()
         self._board.activity = ""
-        self._tell(lambda watcher: watcher.on_start(row))
+        if row.number not in self._begun:  # of a population it begins again after each meeting
+            self._begun.add(row.number)
+            self._tell(lambda watcher: watcher.on_start(row))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Tune's hook."""
         row = self._row(trial)
+        best_before = row.best_value
         row.metrics = dict(result)
+        if row.best_value != best_before:
+            row.params = trial.config["params"]  # of a population they change
+        if result.get(WAITS_FOR_OTHERS):
+            row.state = "waiting"
         if self._board.objective.metric in result:
             self._tell(lambda watcher: watcher.on_epoch(row))
 

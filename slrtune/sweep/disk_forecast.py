@@ -60,17 +60,19 @@ def forecast_disk(
         num_concurrent: trials at a time.
     """
     num_kept = min(sweep.keep_checkpoints or sweep.max_trials, sweep.max_trials)
+    # Of a population all go on to the end, and keep what they go on from.
+    num_open = sweep.max_trials if sweep.scheduler == "pbt" else num_concurrent
     needed_gib = []
     for experiment in experiments:
         try:
             size = size_of(experiment)
         except UserError:
             continue  # its trial will say what is wrong with it
-        running = num_concurrent * (_NUM_LAST * size.last_bytes + size.best_bytes)
+        running = num_open * (_NUM_LAST * size.last_bytes + size.best_bytes)
         needed_gib.append((running + num_kept * size.best_bytes) / _BYTES_PER_GIB)
     if not needed_gib:
         return None
-    return DiskForecast(statistics.median(needed_gib), max(needed_gib), num_concurrent, num_kept)
+    return DiskForecast(statistics.median(needed_gib), max(needed_gib), num_open, num_kept)
 
 
 def check_disk(forecast: DiskForecast, folder: Path) -> str:

@@ -20,6 +20,8 @@ BEST = "best_val_"
 PREDICTED_NEED = "predicted_need_gib"
 INFERENCE_MEMORY = "inference_memory_gib"
 
+# In a report of a trial of a population: it has come to a meeting, and waits for the others.
+WAITS_FOR_OTHERS = "waits_for_others"
 # User attribute with a trial's figures so far; at its end they become attributes of their own.
 LAST_REPORT = "last_report"
 # User attribute of a trial of another sweep, which is there for the sampler only: its folder.

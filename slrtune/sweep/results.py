@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from slrtune.config.validate import experiment_from_dict, with_params
 from slrtune.sweep.board import TrialRow, best_of, rank
 from slrtune.sweep.folder import PLAN_FILE, STUDY_FILE, trial_folder
 from slrtune.sweep.outcomes import WARM_START_FROM
+from slrtune.sweep.schedule import Leg, lineage
 from slrtune.sweep.study import read_study
 from slrtune.sweep.trials import row_of, was_given_out
 
+# Of a population, beside best.yaml: the settings that led to the best, epoch by epoch.
+BEST_SCHEDULE_FILE = "best_schedule.yaml"
 _MAX_STEM = 90  # leaves room in a run's name
 
 
@@ -100,6 +103,7 @@ def write_best(results: SweepResults) -> tuple[Path, Path | None] | None:
         return None
     best_file = results.folder / "best.yaml"
     best_file.write_text(best_yaml(results, best_file.name) or "", encoding="utf-8")
+    write_best_schedule(results, results.folder)
     source = results.trial_folder(best) / "checkpoints" / "best.pt"
     if address_of(results.folder) is not None or not source.exists():
         return best_file, None  # at an address, the driver makes the copy (`InStep.keep_best`)
@@ -125,8 +129,44 @@ def best_yaml(results: SweepResults, file_name: str) -> str | None:
         f"{best.objective.label} {best.objective.text(best.best_value)}.\n"
         f"# slrtune train {file_name}\n"
     )
+    legs = best_lineage(results)
+    if len(legs) > 1:
+        header += (
+            f"# No settings alone have led there, but a schedule of {len(legs)}: see "
+            f"{BEST_SCHEDULE_FILE}. These are\n# the last of them, of epochs "
+            f"{legs[-1].first_epoch} to {legs[-1].last_epoch}; trained from the start, they give "
+            "another result.\n"
+        )
     config = _to_train_again(results.experiment(best), results.folder.name)
     return header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def best_lineage(results: SweepResults) -> list[Leg]:
+    """With what the weights of the best epoch were trained, from the start on; one leg where the
+    settings stayed the same, none where trials have no schedule."""
+    best = results.best
+    if best is None or not best.schedule:
+        return []
+    schedules = {row.number: row.schedule for row in results.rows if row.schedule}
+    return lineage(schedules, best.number, best.best_epoch)
+
+
+def write_best_schedule(results: SweepResults, folder: Path) -> Path | None:
+    """Write what `best_lineage` says into a folder, where there is more to it than best.yaml."""
+    file, best, legs = folder / BEST_SCHEDULE_FILE, results.best, best_lineage(results)
+    if best is None or len(legs) < 2:
+        file.unlink(missing_ok=True)  # of an earlier best
+        return None
+    header = (
+        f"# What led to trial {best.number} of {results.folder.name}, "
+        f"{best.objective.label} {best.objective.text(best.best_value)} after epoch "
+        f"{best.best_epoch}.\n"
+        "# Whose weights they were, in which epochs, and what these were trained with; all else is "
+        "as in best.yaml.\n"
+    )
+    text = yaml.safe_dump([asdict(leg) for leg in legs], sort_keys=False)
+    file.write_text(header + text, encoding="utf-8")
+    return file
 
 
 def _to_train_again(experiment: Experiment, sweep: str) -> dict[str, Any]:

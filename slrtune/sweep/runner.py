@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from slrtune.cluster.resources import ON_HEAD
 from slrtune.cluster.room import telling_who_waits
@@ -21,6 +22,8 @@ from slrtune.sweep.checkpoints import CheckpointKeeper
 from slrtune.sweep.folder import TRIAL_FOLDER
 from slrtune.sweep.plain import plain_trial
 from slrtune.sweep.plan import SweepPlan
+from slrtune.sweep.population_scheduler import PopulationScheduler
+from slrtune.sweep.population_search import PopulationSearch
 from slrtune.sweep.scheduler import make_scheduler
 from slrtune.sweep.searcher import TruthfulSearch
 from slrtune.sweep.status import ENDED_BY_ITSELF
@@ -59,15 +62,7 @@ def run_sweep(
         UserError: nothing that was drawn fits the memory budget, or no worker group is left.
     """
     callback = SweepCallback(board, watchers)
-    searcher = TruthfulSearch(
-        plan.space,
-        plan.sweep,
-        plan.folder,
-        plan.budget,
-        callback,
-        devices_per_trial=plan.share.num_workers * (plan.share.gpus_per_worker or 1.0),
-        warm_trials=plan.warm_start.trials if plan.warm_start is not None else (),
-    )
+    searcher = _search(plan, callback, say)
     be_patient(searcher.study, plan.space.base.resources.storage_patience_s)
     watch = StorageWatch(searcher, keep)
     board.take_up(trial.row for trial in searcher.earlier)
@@ -98,6 +93,21 @@ def run_sweep(
     if searcher.is_exhausted and not board.rows:
         raise UserError(_nothing_fits(plan, board))
     return num_cut_off == 0 and (not board.num_left or ended_by_itself)
+
+
+def _search(plan: SweepPlan, callback: SweepCallback, say: Callable[[str], None]) -> TruthfulSearch:
+    if plan.sweep.scheduler == "pbt":
+        places = plan.share.num_concurrent
+        return PopulationSearch(plan.space, plan.folder, plan.budget, callback, places, say)
+    return TruthfulSearch(
+        plan.space,
+        plan.sweep,
+        plan.folder,
+        plan.budget,
+        callback,
+        devices_per_trial=plan.share.num_workers * (plan.share.gpus_per_worker or 1.0),
+        warm_trials=plan.warm_start.trials if plan.warm_start is not None else (),
+    )
 
 
 def _close(searcher: TruthfulSearch, watch: StorageWatch, *, ended_by_itself: bool) -> int:
@@ -142,15 +152,21 @@ def _fit(
     callback: SweepCallback,
     num_trials: int,
 ) -> None:
-    objective, max_epochs = plan.space.base.objective, plan.space.max_epochs
-    scheduler = make_scheduler(plan.sweep, objective, max_epochs, watch.search.earlier)
+    scheduler: TrialScheduler
+    if isinstance(watch.search, PopulationSearch):
+        scheduler, at_a_time = PopulationScheduler(watch.search, watch), None
+    else:
+        objective, max_epochs = plan.space.base.objective, plan.space.max_epochs
+        scheduler = make_scheduler(plan.sweep, objective, max_epochs, watch.search.earlier)
+        at_a_time = plan.share.num_concurrent
     tuner = tune.Tuner(
         tune.with_resources(trainable, tune.PlacementGroupFactory([ON_HEAD])),
         tune_config=tune.TuneConfig(
             search_alg=watch,
             scheduler=scheduler,
             num_samples=num_trials,
-            max_concurrent_trials=plan.share.num_concurrent,
+            # None = the search says it: Tune would count those that wait for others, too
+            max_concurrent_trials=at_a_time,
             reuse_actors=not plan.isolate_trials,
             trial_dirname_creator=_trial_folder,
         ),

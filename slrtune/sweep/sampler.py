@@ -185,7 +185,9 @@ class _WithFixed:
 def make_sampler(sweep: SweepConfig, space: SearchSpace, budget: MemoryBudget) -> SpaceSampler:
     """The sampler that a sweep asks for; the same seed gives the same suggestions."""
     name = sweep.sampler
-    if name == "auto":
+    if name == "auto" and sweep.scheduler == "pbt":
+        name = "random"
+    elif name == "auto":
         name = "tpe" if sweep.objective == "pareto" else "gp"
     proposals: Proposals | None = None
     if name == "gp":

@@ -163,7 +163,7 @@ class TruthfulSearch(Searcher):
         if self._listener is not None and self._budget.can_predict:
             self._listener.on_predict(trial.number)
         prediction = self._budget.predict(self._space, params)
-        _note(trial, prediction)
+        note_prediction(trial, prediction)
         return self._budget.fits(prediction)
 
     def _spend(self, number: int, figures: Mapping[str, Any]) -> None:
@@ -247,7 +247,8 @@ class TruthfulSearch(Searcher):
         return {**self.__dict__, "_listener": None}
 
 
-def _note(trial: optuna.Trial, prediction: Prediction | None) -> None:
+def note_prediction(trial: optuna.Trial, prediction: Prediction | None) -> None:
+    """Keep what a trial is predicted to need."""
     if prediction is not None:
         trial.set_user_attr(PREDICTED_NEED, prediction.train_peak_gib)
         trial.set_user_attr(INFERENCE_MEMORY, prediction.inference_peak_gib)

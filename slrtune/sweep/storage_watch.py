@@ -44,13 +44,13 @@ class StorageWatch(Searcher):
             suggested = self.search.suggest(trial_id)
 
         if not self.trouble:
-            self._note(suggest)
+            self.note(suggest)
         return Searcher.FINISHED if self.trouble else suggested
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tune's hook."""
         if not self.trouble:
-            self._note(lambda: self.search.on_trial_result(trial_id, result))
+            self.note(lambda: self.search.on_trial_result(trial_id, result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -59,9 +59,10 @@ class StorageWatch(Searcher):
         if result and result.get("is_storage_away"):
             self.trouble = self.trouble or str(result["error"])
         elif not self.trouble:
-            self._note(lambda: self.search.on_trial_complete(trial_id, result, error))
+            self.note(lambda: self.search.on_trial_complete(trial_id, result, error))
 
-    def _note(self, tell: Callable[[], None]) -> None:
+    def note(self, tell: Callable[[], None]) -> None:
+        """Do what writes to the sweep's folder."""
         try:
             tell()
             if self._keep is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from slrtune.cluster.trial_client import TrialClient
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import SearchSpace
 from slrtune.sweep.folder import trial_folder
-from slrtune.sweep.outcomes import MEMORY
+from slrtune.sweep.outcomes import MEMORY, WAITS_FOR_OTHERS
 
 
 class WarmTrial(tune.Trainable):
@@ -21,6 +22,7 @@ class WarmTrial(tune.Trainable):
 
     The actor is light (no torch) and reused: Tune gives it the next trial through
     `reset_config`. That, or `cleanup`, is how it learns that the scheduler stopped a trial.
+    A trial of a population gives its worker group back at a meeting, and is given out again.
     """
 
     def setup(
@@ -54,6 +56,10 @@ class WarmTrial(tune.Trainable):
         event = self._next_report()
         if event.kind == "epoch":
             self._figures |= event.payload
+            if event.payload["epoch"] == self._until_epoch:
+                self.cleanup()  # its checkpoint is written: it goes on from there
+                self._client = None
+                return {**self._figures, WAITS_FOR_OTHERS: True}
             if event.payload["epoch"] < self._figures["max_epochs"]:
                 return dict(self._figures)
             event = self._next_report()
@@ -68,6 +74,7 @@ class WarmTrial(tune.Trainable):
         number = config["number"]
         self._figures: dict[str, Any] = {"number": number, "max_epochs": 0}
         self._client = None
+        self._until_epoch = config.get("until_epoch")
         try:
             experiment = self._space.experiment(config["params"])
         except ConfigError as error:
@@ -75,7 +82,10 @@ class WarmTrial(tune.Trainable):
             return
         self._figures["max_epochs"] = experiment.training.max_epochs
         task = Task(
-            task_id=f"{self.trial_id}",
+            # A name of its own for each time that it is given out. A trial that goes on after a
+            # meeting must not be taken for its last turn; and where Tune replaces an actor that
+            # has just started by one that became free, the first must not stop the second's task.
+            task_id=f"{self.trial_id}-{uuid.uuid4().hex}",
             experiment=experiment.model_dump(mode="json"),
             folder=str(trial_folder(self._folder, number)),
             max_failures=experiment.sweep.max_failures_per_trial,

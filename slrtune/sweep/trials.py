@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from slrtune.config.objective import Objective
 from slrtune.sweep.board import TrialRow
 from slrtune.sweep.outcomes import LAST_REPORT, WARM_START_FROM
+from slrtune.sweep.schedule import SCHEDULE, first_best_epoch, schedule_from, turn_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ def row_of(trial: FrozenTrial, objective: Objective) -> TrialRow:
     """The trial as on the board."""
     told = dict(trial.user_attrs)
     last_report = told.pop(LAST_REPORT, {})
+    schedule = schedule_from(told.pop(SCHEDULE, ()))
+    params, best_epoch = dict(trial.params), 0
+    if schedule:
+        best_epoch = first_best_epoch(values_by_epoch(trial))
+        params = dict(turn_of(schedule, best_epoch).params)
     if trial.state.is_finished():
         metrics = {**last_report, **told}
         outcome = metrics.pop("outcome", "interrupted")
@@ -62,4 +68,12 @@ def row_of(trial: FrozenTrial, objective: Objective) -> TrialRow:
         metrics = {**told, **last_report}
         metrics.pop("outcome", None)
         outcome = "interrupted"
-    return TrialRow(trial.number, dict(trial.params), objective, outcome, metrics)
+    return TrialRow(
+        trial.number,
+        params,
+        objective,
+        outcome,
+        metrics,
+        schedule=schedule,
+        best_epoch=best_epoch,
+    )

@@ -10,7 +10,7 @@ import pickle
 import shutil
 import textwrap
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class CheckpointStore:
         """Put ``best.pt`` in place: weights and metrics of an epoch."""
         content = {**self._identity, "model": model, "metrics": metrics}
         self._write_temporary(self.best, content).replace(self.best)
-        _flush_folder(self._folder)
+        flush_folder(self._folder)
         self._upload(self.best)
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ class CheckpointStore:
         if self.last.exists():
             self.last.replace(self.previous)
         temporary.replace(self.last)
-        _flush_folder(self._folder)
+        flush_folder(self._folder)
         self._upload(self.last)
         self._upload_exhibit()
 
@@ -112,7 +112,7 @@ class CheckpointStore:
             except CorruptCheckpointError as error:
                 _logger.warning("%s; trying the checkpoint before it", error)
                 continue
-            self._check_identity(path, state)
+            self.check_identity(path, state)
             self._is_last_whole_there = path is self.last
             if path is self.previous and self.last.exists():
                 self.last.replace(self.last.with_name("last.pt.corrupt"))
@@ -175,8 +175,25 @@ class CheckpointStore:
             raise
         return temporary
 
-    def _check_identity(self, path: Path, state: dict[str, Any]) -> None:
+    def check_identity(
+        self,
+        path: Path,
+        state: dict[str, Any],
+        may_differ: Callable[[str], bool] = lambda key: False,
+    ) -> None:
+        """Refuse what was made with other settings than the trial's.
+
+        Args:
+            path: for the message.
+            state: content of the checkpoint.
+            may_differ: settings that may have changed all the same; a trial that goes on by itself
+                has none.
+
+        Raises:
+            UserError: with the settings that differ.
+        """
         changed = changed_settings(json.loads(state["experiment"]), self._experiment, _SECTIONS)
+        changed = {key: values for key, values in changed.items() if not may_differ(key)}
         for key in ("glosses", "tokenizer"):
             if state.get(key) != self._identity[key]:
                 changed[key] = state.get(key), self._identity[key]
@@ -214,7 +231,7 @@ def _shorten(value: Any) -> str:
     return textwrap.shorten(repr(value), width=100, placeholder=" ...")
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make renames in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -23,6 +23,7 @@ from slrtune.training.checkpoint import CheckpointStore
 from slrtune.training.compiling import compile_in_place, mark_batch_dynamic
 from slrtune.training.freezing import EncoderFreeze
 from slrtune.training.history import History, best_epoch, record_epoch
+from slrtune.training.inheritance import take_over
 from slrtune.training.normalization import frame_layout, model_inputs
 from slrtune.training.peak_memory import PeakMemory, free_memory
 from slrtune.training.precision import resolve_precision
@@ -292,9 +293,13 @@ class Trainer:
         if self.checkpoints is None:
             return False
         store = self.checkpoints
-        state = distributed.rank_zero_first(
-            lambda: patiently(store.load_last, store.last, store.patience_s)
-        )
+
+        def load() -> dict[str, Any] | None:
+            if distributed.rank() == 0:
+                take_over(store)
+            return store.load_last()
+
+        state = distributed.rank_zero_first(lambda: patiently(load, store.last, store.patience_s))
         self._check_ranks_agree(state)
         if state is None:
             return False

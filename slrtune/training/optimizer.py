@@ -12,6 +12,8 @@ from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
 from slrtune.models.registry import VideoModel
 
+# Of a parameter group: what the configuration says, and not the state of the optimizer.
+OWN_SETTINGS = ("peak_learning_rate", "weight_decay")
 # where AdamW has a fused kernel
 _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 

@@ -13,7 +13,12 @@ from slrtune.config.training import TrainingConfig
 from slrtune.models.registry import VideoModel
 from slrtune.training import distributed
 from slrtune.training.ema import WeightAverage
-from slrtune.training.optimizer import build_optimizer, learning_rate_ratio, set_learning_rates
+from slrtune.training.optimizer import (
+    OWN_SETTINGS,
+    build_optimizer,
+    learning_rate_ratio,
+    set_learning_rates,
+)
 from slrtune.training.precision import Precision
 
 
@@ -144,7 +149,13 @@ class Stepper:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`, if need be on another device or in another precision."""
+        own = [
+            {name: group[name] for name in OWN_SETTINGS} for group in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict(state["optimizer"])
+        # Settings are the trial's: weights that it took over may have learnt with others.
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         if self.scaler.is_enabled() and state["scaler"]:

@@ -167,3 +167,17 @@ def test_a_run_does_not_go_into_a_sweep_s_folder(tmp_path: Path, colors_experime
     assert code == 2
     assert "holds a sweep" in output
     assert list(sweep.iterdir()) == [sweep / "sweep.json"]
+
+
+def test_check_tells_what_a_population_will_do_and_what_does_not_go_with_one_is_refused(
+    tmp_path: Path, colors_experiment: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("parameters: {training.learning_rate: {low: 1e-4, high: 1e-2}}\n")
+    settings = ["-e", str(colors_experiment), "--set", "sweep.scheduler=pbt"]
+    code, output = run_slrtune(["check", str(space), *settings], tmp_path)
+    assert (code, "Population of 4" in output) == (0, True), output
+    assert "All meet after epochs 1, 2, 3" in " ".join(output.split())
+    for option in (["--isolate-trials"], ["--warm-start", "earlier"]):
+        refusal = refusal_of(["sweep", str(space), *settings, *option])
+        assert refusal.startswith(f"{option[0]}: must be left out")

@@ -43,6 +43,11 @@ def test_a_sweep_that_cannot_fit_is_refused_and_one_that_may_not_is_warned_of(
     assert forecast is not None
     # Two trials with three large files and one small each, and the best four.
     assert (forecast.typical_gib, forecast.most_gib) == (2 * 2 * 10 + 2 * 4, 3 * 2 * 10 + 3 * 4)
+    # Of a population all have them, not only those that run.
+    pbt = SweepConfig(keep_checkpoints=4, max_trials=5, scheduler="pbt")
+    population = forecast_disk(experiments, size_of, pbt, 2)
+    assert population is not None
+    assert population.typical_gib == 2 * 5 * 10 + 2 * 4
     usage = namedtuple("usage", "total used free")
     for free_gib, expected in ((72.5, ""), (60, "may become full")):
         free = int(free_gib * _GIB)
