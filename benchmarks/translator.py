@@ -188,7 +188,7 @@ def _overfit() -> dict[str, Any]:
                     "pool_heads": 4, "decoder_depth": 2, "decoder_dim": 128, "decoder_heads": 4,
                     "use_ctc_positions": True, "dropout": 0.0, "max_text_length": 32,
                 }},
-                "training": {"max_epochs": 80, "batch_size": 4, "learning_rate": 2e-3,
+                "training": {"max_epochs": 140, "batch_size": 4, "learning_rate": 2e-3,
                              "encoder_learning_rate": 4e-3, "weight_decay": 1e-3,
                              "ctc_weight": 0.5, "ce_weight": 0.5, "label_smoothing": 0.05},
                 "text": {"tokenizer": "char"},

@@ -81,8 +81,8 @@ def run(
         )
     if base.sweep.scheduler == "pbt" and address_of(base.runs_dir) is not None:
         raise UserError(
-            "sweep.scheduler: pbt needs a runs_dir that every node mounts, for its trials take over "
-            "each other's checkpoints; use asha, or set runs_dir to a folder, not "
+            "sweep.scheduler: pbt needs a runs_dir that every node mounts, for its trials take "
+            "over each other's checkpoints; use asha, or set runs_dir to a folder, not "
             f"{shown(base.runs_dir)}"
         )
     folder = new_folder(base.runs_dir, name or default_name(space))

@@ -163,7 +163,9 @@ class InStep:
                 self._lease.renew()
                 with contextlib.suppress(FileNotFoundError):  # it was replaced
                     self._mirror.upload_changed(name)
-            self._mirror.delete_gone(_is_of_rest)
+            # A working folder that somebody cleared away is no wish to clear the address.
+            if any((self._folder / name).exists() for name in (PLAN_FILE, RECORD_FILE)):
+                self._mirror.delete_gone(_is_of_rest)
 
     def keep_best(self, checkpoint: str) -> None:
         """Make a trial's checkpoint, by its name in the folder, the sweep's; it is not copied here.

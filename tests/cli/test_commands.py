@@ -181,3 +181,5 @@ def test_check_tells_what_a_population_will_do_and_what_does_not_go_with_one_is_
     for option in (["--isolate-trials"], ["--warm-start", "earlier"]):
         refusal = refusal_of(["sweep", str(space), *settings, *option])
         assert refusal.startswith(f"{option[0]}: must be left out")
+    store = ["--set", "runs_dir=s3://bucket/runs"]
+    assert "pbt needs a runs_dir" in refusal_of(["sweep", str(space), *settings, *store])

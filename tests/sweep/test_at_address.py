@@ -204,6 +204,19 @@ def test_checkpoints_that_are_not_needed_go_at_the_address_too(folder: Path) -> 
     assert left == {f"trial_00{best}/checkpoints/best.pt", *open_trial, "trial_000/error.txt"}
 
 
+def test_a_working_folder_that_was_cleared_away_takes_nothing_from_the_address(
+    folder: Path,
+) -> None:
+    folder.mkdir(parents=True)
+    write_plan(SweepPlan(SPACE, folder, TrialShare(1, 1.0, 0.0, 1)))
+    step = InStep(folder, 0.0)
+    step.keep_rest()
+    assert "sweep.json" in mirror(folder).files()
+    shutil.rmtree(folder)
+    step.keep_rest()
+    assert "sweep.json" in mirror(folder).files()
+
+
 def test_one_driver_at_a_time_and_the_next_when_it_is_gone(folder: Path) -> None:
     at_address = mirror(folder)
     first = Lease(at_address, lease_s=2.0)
