@@ -16,13 +16,12 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from slrtune.config.objective import metric_label
-from slrtune.config.patience import patiently
 from slrtune.config.search_space import SearchSpace
 from slrtune.sweep import tensorboard_events as events
 from slrtune.sweep.board import SweepBoard, TrialRow
+from slrtune.sweep.event_file import EventFile
 from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.outcomes import BEST, PREDICTED_NEED
 
@@ -53,16 +52,15 @@ class RunWriter:
     Args:
         folder: the run's folder; TensorBoard shows its name.
         suffix: of the file's name.
-        patience_s: how long to wait for a folder that is away.
-
-    Raises:
-        StorageError: it was away for longer.
     """
 
-    def __init__(self, folder: Path, suffix: str = "", patience_s: float = 0.0) -> None:
-        # TensorBoard would make its parents too, on the disk beneath a mount that is away.
-        patiently(lambda: folder.mkdir(exist_ok=True), folder, patience_s)
-        self._writer = EventFileWriter(str(folder), filename_suffix=suffix)
+    def __init__(self, folder: Path, suffix: str = "") -> None:
+        self._file = EventFile(folder, suffix)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the storage took all of it so far."""
+        return self._file.is_written
 
     def scalars(self, metrics: Mapping[str, Any]) -> None:
         """Write the known metrics of one epoch."""
@@ -75,12 +73,11 @@ class RunWriter:
 
     def add(self, summary: Summary, step: int = 0) -> None:
         """Write one summary, at once: TensorBoard follows a running sweep."""
-        self._writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))
-        self._writer.flush()
+        self._file.write(Event(summary=summary, step=step, wall_time=time.time()))
 
     def close(self) -> None:
         """Close the event file."""
-        self._writer.close()
+        self._file.close()
 
 
 class TensorBoardWatcher:
@@ -130,7 +127,7 @@ class TensorBoardWatcher:
         # Of a trial that goes on, which repeats its last report: it may not be in the run yet.
         self._last_epoch[row.number] = events.last_step(self._run(row)) if row.epoch else 0
         if row.number not in self._writers:
-            self._writers[row.number] = self._open(row)
+            self._writers[row.number] = RunWriter(self._run(row))
         self._rows[row.number] = row
         self._write_params(row, "running")
 
@@ -156,7 +153,7 @@ class TensorBoardWatcher:
     def on_infeasible(self, row: TrialRow) -> None:
         """It has no curves, but a place in the table, with what it was predicted to need."""
         self._write_params(row, row.state)
-        writer = self._open(row)
+        writer = RunWriter(self._run(row))
         needed_gib = row.metrics.get(PREDICTED_NEED)
         if needed_gib is not None:
             writer.scalars({"epoch": 0, "predicted_memory_gib": needed_gib})
@@ -173,18 +170,14 @@ class TensorBoardWatcher:
     def _run(self, row: TrialRow) -> Path:
         return trial_folder(self._folder, row.number)
 
-    def _open(self, row: TrialRow, suffix: str = "") -> RunWriter:
-        patience_s = self._space.base.resources.storage_patience_s
-        return RunWriter(self._run(row), suffix, patience_s)
-
     def _write_params(self, row: TrialRow, outcome: str) -> None:
         """In place of an earlier file: TensorBoard reads the first that a run has."""
         run = self._run(row)
         earlier = list(run.glob(f"*{_PARAMS_SUFFIX}"))
-        writer = self._open(row, _PARAMS_SUFFIX)
+        writer = RunWriter(run, _PARAMS_SUFFIX)
         writer.add(events.session_start(run.name, self._space, row.params, outcome))
         writer.close()
-        for file in earlier:
+        for file in earlier if writer.is_written else []:
             file.unlink(missing_ok=True)
 
     def _draw(self, writer: RunWriter, row: TrialRow) -> None:
