@@ -33,7 +33,7 @@ def run_folder(runs_dir: Path, name: str) -> Path:
             "choose another with --name"
         )
     if address_of(runs_dir) is not None:
-        _check_address(runs_dir, name)
+        _check_address(runs_dir)
         return runs_dir / name
     parent = absolute(runs_dir).resolve()
     try:
@@ -48,8 +48,8 @@ def run_folder(runs_dir: Path, name: str) -> Path:
     return parent / name
 
 
-def _check_address(runs_dir: Path, name: str) -> None:
-    mirror = mirror_of(runs_dir / name)
+def _check_address(runs_dir: Path) -> None:
+    mirror = mirror_of(runs_dir)
     assert mirror is not None
     probe = f".probe-{os.getpid()}"
     with telling_of_store(runs_dir):

@@ -30,12 +30,12 @@ def new_folder(runs_dir: Path, name: str) -> Path:
         UserError: the name is taken, or nothing can be written there.
     """
     folder = run_folder(runs_dir, name)
-    mirror = mirror_of(runs_dir)
+    mirror = mirror_of(folder)
     if mirror is None:
         is_there = folder.exists()
     else:
         with telling_of_store(runs_dir):
-            is_there = name in mirror.folders()
+            is_there = bool(mirror.files())
             copy_for_reader(folder, PLAN_FILE)
     if is_there:
         raise UserError(_exists(folder))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slrtune.config.addresses import shown
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.overrides import Overrides
@@ -82,14 +83,14 @@ def find_checkpoint(path: Path) -> Path:
         return path
     if not path.exists():
         raise UserError(
-            f"{path}: there is no such checkpoint; name a {BEST}, or a folder of `slrtune train` "
-            "or `slrtune sweep`, such as runs/<name>"
+            f"{shown(path)}: there is no such checkpoint; name a {BEST}, or a folder of `slrtune "
+            "train` or `slrtune sweep`, such as runs/<name>"
         )
     for candidate in (path / BEST, path / "checkpoints" / BEST):
         if candidate.is_file():
             return candidate
     if (path / "sweep.json").exists():
-        cure = f"`slrtune results {path}` writes it once a trial has finished an epoch"
+        cure = f"`slrtune results {shown(path)}` writes it once a trial has finished an epoch"
     elif (path.parent / "sweep.json").exists():
         cure = (
             "a sweep keeps those of its best trials only (sweep.keep_checkpoints), and of trials "
@@ -99,7 +100,7 @@ def find_checkpoint(path: Path) -> Path:
         cure = "it is there once training has finished an epoch"
     else:
         cure = "name a folder of `slrtune train` or `slrtune sweep`, or a checkpoint file"
-    raise UserError(f"{path}: must hold a {BEST}, but holds none; {cure}")
+    raise UserError(f"{shown(path)}: must hold a {BEST}, but holds none; {cure}")
 
 
 def read_trained_model(path: Path, overrides: Overrides | None = None) -> TrainedModel:

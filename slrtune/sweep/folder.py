@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def alone_in_sweep(folder: Path) -> AbstractContextManager[None]:
 
 def refusal_of(folder: Path) -> str:
     """What is said where another process, ``{owner}``, runs the sweep."""
-    name = folder.name if address_of(folder) is None else shown(folder)
+    name = folder.name if address_of(folder) is None else shlex.quote(shown(folder))
     rule = "{owner} runs this sweep right now; follow it with `slrtune status"
     return f"{shown(folder)}: {rule} {name}`, end it with `slrtune stop {name}`"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from slrtune.config.addresses import address_of
+from slrtune.config.addresses import address_of, shown
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
 from slrtune.config.json_file import read_json
@@ -79,8 +79,8 @@ def read_results(folder: Path) -> SweepResults:
     plan_file = folder / PLAN_FILE
     if not plan_file.exists() or not (folder / STUDY_FILE).exists():
         raise UserError(
-            f"{folder}: is not the folder of a sweep (no {PLAN_FILE} and {STUDY_FILE} in it); "
-            "name one that `slrtune sweep` wrote, such as runs/<sweep>"
+            f"{shown(folder)}: is not the folder of a sweep (no {PLAN_FILE} and {STUDY_FILE} in "
+            "it); name one that `slrtune sweep` wrote, such as runs/<sweep>"
         )
     plan = read_json(plan_file, "experiment")
     base = experiment_from_dict(plan["experiment"], str(plan_file))

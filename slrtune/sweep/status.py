@@ -13,6 +13,7 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
+from slrtune.config.addresses import shown
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import read_json
 from slrtune.config.objective import Objective
@@ -81,7 +82,7 @@ def read_status(folder: Path) -> SweepStatus:
     plan_file = folder / PLAN_FILE
     if not plan_file.exists():
         raise UserError(
-            f"{folder}: is not the folder of a sweep (no {PLAN_FILE} in it); name one that "
+            f"{shown(folder)}: is not the folder of a sweep (no {PLAN_FILE} in it); name one that "
             "`slrtune sweep` wrote, such as runs/<sweep>"
         )
     try:

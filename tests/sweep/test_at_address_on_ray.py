@@ -32,7 +32,7 @@ points:
   - {training.learning_rate: 3e-3}
 """
 _SETTINGS = (
-    "training.max_epochs=8", "sweep.asha.grace_epochs=3", "sweep.max_concurrent_trials=1",
+    "training.max_epochs=6", "sweep.asha.grace_epochs=2", "sweep.max_concurrent_trials=1",
 )  # fmt: skip
 _NUM_TRIALS = 3
 
