@@ -63,7 +63,7 @@ class LiveSweep:
     def on_start(self, row: TrialRow) -> None:
         """A trial was given out."""
         if not self._is_live:
-            say(f"trial {row.number} starts: {params_text(row.params)}")
+            say(f"trial {row.number} starts: {params_text(row.params_now)}")
 
     def on_epoch(self, row: TrialRow) -> None:
         """A trial reported an epoch."""

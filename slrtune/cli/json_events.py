@@ -53,7 +53,7 @@ class JsonEvents:
 
     def on_start(self, row: TrialRow) -> None:
         """A trial was given out."""
-        self._write("trial_started", trial=row.number, params=row.params, epoch=row.epoch)
+        self._write("trial_started", trial=row.number, params=row.params_now, epoch=row.epoch)
         self._last_epoch[row.number] = row.epoch
 
     def on_epoch(self, row: TrialRow) -> None:

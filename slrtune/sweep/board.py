@@ -45,6 +45,11 @@ class TrialRow:
         return int(self.metrics.get("epoch", 0))
 
     @property
+    def params_now(self) -> dict[str, Any]:
+        """What it trains with, or would go on with: not those of its best epoch."""
+        return self.schedule[-1].params if self.schedule else self.params
+
+    @property
     def best_value(self) -> float | None:
         """The best value of the objective so far; None before the first report."""
         return self.metrics.get(self.objective.best_metric)

@@ -36,7 +36,7 @@ from slrtune.sweep.schedule import (
     turn_of,
 )  # fmt: skip
 from slrtune.sweep.searcher import SearchListener, TruthfulSearch, note_prediction
-from slrtune.sweep.trials import values_by_epoch
+from slrtune.sweep.trials import earlier_trials, values_by_epoch
 from slrtune.training.inheritance import hand_over, withdraw
 
 # Study attribute: meetings that were held.
@@ -79,6 +79,7 @@ class PopulationSearch(TruthfulSearch):
             self.study.user_attrs.get(_NUM_HELD, 0),
         )
         self._forget_unheld_meeting()
+        self.earlier = earlier_trials(self.study.get_trials(deepcopy=False), self._objective)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next member of the population; None while all places are taken."""

@@ -42,6 +42,7 @@ def test_a_hopeless_trial_goes_on_from_a_good_one_and_ends_well_though_the_drive
     assert "Population of 3, 2 at a time: they take turns" in killed.output
     resumed = SlrtuneProcess(["sweep", "--resume", "s"], tmp_path)
     assert resumed.wait() == 0, resumed.output
+    assert "trial 0 starts: learning_rate=1e-07" not in resumed.output
     folder = tmp_path / "runs" / "s"
     trials = read_study(folder).get_trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3, resumed.output
