@@ -2,8 +2,9 @@
 
     python -m benchmarks.resume_storm [--kills 20] [--trials 5] [--seed 0]
 
-Each run is a real `slrtune sweep` on real video. In turn the driver or a training worker gets
-kill -9 at a random time of the sweep's life; a killed driver's sweep is resumed by its name alone.
+Each run is a real `slrtune sweep` on real video. In turn the driver, a training worker or a whole
+node of a cluster gets kill -9 at a random time of the sweep's life; a killed driver's sweep is
+resumed by its name alone, and a killed node is replaced by a new one.
 A run is good if it ends, if every trial has the parameters, outcome and value of every epoch of the
 undisturbed sweep, and if no trial that had ended before the kill was touched again.
 """
@@ -11,12 +12,16 @@ undisturbed sweep, and if no trial that had ended before the kill was touched ag
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from optuna.trial import FrozenTrial
 
@@ -25,6 +30,7 @@ from slrtune.data.synth.dataset import SynthSettings, render_dataset
 from slrtune.sweep.folder import PLAN_FILE
 from slrtune.sweep.study import read_study
 from tests.cli_process import SlrtuneProcess
+from tests.ray_cluster import RayCluster
 
 _SPACE = {
     "experiment": "experiment.yaml",
@@ -66,19 +72,39 @@ def told(trial: FrozenTrial) -> tuple[Any, ...]:
 
 
 def run(root: Path, name: str, num_trials: int, kill: tuple[str, float] | None) -> dict[str, Any]:
+    """One sweep, killed or not; a node can be lost only of a cluster of several."""
+    if kill is None or kill[0] != "node":
+        return _run(root, name, num_trials, kill, None)
+    with pytest.MonkeyPatch.context() as environment, RayCluster(0, environment) as cluster:
+        cluster.add_node()
+        cluster.add_node()
+        return _run(root, name, num_trials, kill, cluster)
+
+
+def _run(
+    root: Path,
+    name: str,
+    num_trials: int,
+    kill: tuple[str, float] | None,
+    cluster: RayCluster | None,
+) -> dict[str, Any]:
     """One sweep, killed or not.
 
     Args:
         root: with the files of `write_files`.
         name: of the sweep.
         num_trials: how many it has.
-        kill: who (``driver`` or ``worker``) and how many seconds after the plan was written.
+        kill: who (``driver``, ``worker`` or ``node``) and how many seconds after the plan was
+            written.
+        cluster: to run on; None = one of the sweep's own.
 
     Returns:
         Figures of the run; ``ended_before`` maps a trial that had ended to the time when it did.
     """
     folder = root / "runs" / name
-    sweep = SlrtuneProcess(["sweep", "space.yaml", "-n", f"{num_trials}", "--name", name], root)
+    where = ["--address", cluster.address] if cluster is not None else []
+    arguments = ["sweep", "space.yaml", "-n", f"{num_trials}", "--name", name, *where]
+    sweep = SlrtuneProcess(arguments, root)
     sweep.wait_for((folder / PLAN_FILE).exists)
     started_s = time.monotonic()
     figures: dict[str, Any] = {"victim": "", "at_s": None, "resumed_s": None, "ended_before": {}}
@@ -92,9 +118,7 @@ def run(root: Path, name: str, num_trials: int, kill: tuple[str, float] | None) 
                 for trial in trials_of(folder)
                 if trial.state.is_finished()
             }
-        victims = sweep.pids("RayTrainWorker") if kill[0] == "worker" else [sweep.process.pid]
-        for pid in victims:
-            _kill(pid)
+        _kill(kill[0], sweep, cluster)
     code = sweep.wait(400)
     figures["killed_driver"] = code == -9
     if figures["killed_driver"]:
@@ -109,14 +133,15 @@ def run(root: Path, name: str, num_trials: int, kill: tuple[str, float] | None) 
     return figures
 
 
-def _kill(pid: int) -> None:
-    import os
-    import signal
-
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it has just ended
+def _kill(victim: str, sweep: SlrtuneProcess, cluster: RayCluster | None) -> None:
+    if cluster is not None:
+        cluster.lose_node(cluster.busy_node() or cluster.nodes[0])
+        cluster.add_node()
+        return
+    victims = sweep.pids("RayTrainWorker") if victim == "worker" else [sweep.process.pid]
+    for pid in victims:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGKILL)
 
 
 def main() -> None:
@@ -136,7 +161,7 @@ def main() -> None:
         expected = [told(trial) for trial in trials_of(root / "runs" / "undisturbed")]
         print(f"undisturbed: {len(expected)} trials in {whole['took_s']} s", flush=True)
         for index in range(arguments.kills):
-            kill = ("driver", "worker")[index % 2], rng.uniform(0.0, whole["took_s"])
+            kill = ("driver", "worker", "node")[index % 3], rng.uniform(0.0, whole["took_s"])
             figures = run(root, f"run-{index}", arguments.trials, kill)
             trials = trials_of(root / "runs" / f"run-{index}")
             before = figures.pop("ended_before")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,7 +110,8 @@ class SlrtuneProcess:
             Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             for pid in self.pids()
         ]
-        files = [] if self._is_killed else sorted(map(str, self._temporary.rglob("*")))
+        is_killed = self._is_killed or self.process.returncode == -signal.SIGKILL
+        files = [] if is_killed else sorted(map(str, self._temporary.rglob("*")))
         return titles + files
 
     def remove(self) -> None:

@@ -51,6 +51,19 @@ class RayCluster:
         """For ``--address``."""
         return str(self._cluster.address)
 
+    @property
+    def nodes(self) -> list[str]:
+        """Living ones beside the head."""
+        return list(self._nodes)
+
+    def busy_node(self) -> str | None:
+        """One with a training worker, which lives."""
+        for actor in _living_actors():
+            name = actor["Address"]["NodeID"][:4]
+            if "RayTrainWorker" in actor["ActorClassName"] and name in self._nodes:
+                return str(name)
+        return None
+
     def add_node(self) -> str:
         """Start a node of one CPU; the start of its id, as trials tell it."""
         node = self._cluster.add_node(num_cpus=1)
@@ -78,19 +91,22 @@ class RayCluster:
     def left_behind(self, within_s: float = 20.0) -> list[str]:
         """Actors and placement groups that are still there some seconds after a command ended."""
         deadline_s = time.monotonic() + within_s
-        while (left := [*_living_actors(), *_living_placement_groups()]) and (
+        while (left := [*_strange_actors(), *_living_placement_groups()]) and (
             time.monotonic() < deadline_s
         ):
             time.sleep(0.5)
         return left
 
 
-def _living_actors() -> list[str]:
+def _living_actors() -> list[dict[str, Any]]:
     import ray
 
     table = ray._private.state.state.actor_table(None, None, None).values()
-    living = {actor["ActorClassName"] for actor in table if actor["State"] != "DEAD"}
-    return sorted(living - _RAY_SERVICES)
+    return [actor for actor in table if actor["State"] != "DEAD"]
+
+
+def _strange_actors() -> list[str]:
+    return sorted({actor["ActorClassName"] for actor in _living_actors()} - _RAY_SERVICES)
 
 
 def _living_placement_groups() -> list[str]:

@@ -13,24 +13,26 @@ from optuna.trial import FrozenTrial, TrialState
 from slrtune.config.errors import UserError
 from slrtune.config.overrides import Overrides
 from slrtune.config.search_space_file import load_search_space
+from slrtune.sweep.folder import trial_folder
 from slrtune.sweep.study import read_study
 from tests.cli_process import SlrtuneProcess
 from tests.ray_cluster import RayCluster, wait_for, worker_pids
 from tests.sweep.test_sweep_on_ray import write_space
-from tests.sweep.unbroken import best_epoch, suggested
+from tests.sweep.unbroken import assert_as_unbroken
 
 pytestmark = pytest.mark.ray
 
-_NUM_TRIALS, _NUM_EPOCHS = 4, 60
+_NUM_TRIALS, _NUM_EPOCHS = 5, 60
 _SPACE = """
 parameters:
-  training.learning_rate: {low: 1e-4, high: 1e-2, log: true}
+  training.learning_rate: {low: 1e-4, high: 1e30, log: true}
   training.weight_decay: {low: 1e-4, high: 1e-1, log: true}
 points:
   - {training.learning_rate: 1e-3, training.weight_decay: 1e-2}
   - {training.learning_rate: 2e-3, training.weight_decay: 2e-2}
   - {training.learning_rate: 3e-3, training.weight_decay: 3e-2}
   - {training.learning_rate: 4e-3, training.weight_decay: 4e-2}
+  - {training.learning_rate: 1e30, training.weight_decay: 1e-1}
 """
 _SETTINGS: dict[str, Any] = {
     "training.max_epochs": _NUM_EPOCHS,
@@ -63,7 +65,7 @@ def running(folder: Path, but_on: tuple[str, ...] = ()) -> tuple[int, str] | Non
     return None
 
 
-def test_a_sweep_outlives_lost_nodes_killed_workers_and_lost_storage(
+def test_a_sweep_outlives_lost_nodes_killed_workers_and_what_storage_does(
     tmp_path: Path, colors_experiment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_space(tmp_path, _SPACE)
@@ -95,7 +97,10 @@ def test_a_sweep_outlives_lost_nodes_killed_workers_and_lost_storage(
         killed, _ = until("a trial runs on the new node", lambda: running(folder, (node, other)))
         for pid in worker_pids() - before:
             os.kill(pid, 9)  # as the kernel does where memory is full
+        checkpoint = trial_folder(folder, killed) / "checkpoints" / "last.pt"
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-999])  # its disk was not flushed
         cluster.add_node()
+        until("the one before is taken", checkpoint.with_name("last.pt.corrupt").exists)
         until("it goes on", lambda: "num_restarts" in last_report(folder, killed))
         folder.rename(tmp_path / "runs" / "away")
         time.sleep(3.0)
@@ -104,15 +109,14 @@ def test_a_sweep_outlives_lost_nodes_killed_workers_and_lost_storage(
     print(took, sweep.output, sep="\n")
     assert code == 0, sweep.output
     assert sweep.left_behind() == []
+    assert "Best: trial" in sweep.output and "TrainingDivergedError" in sweep.output
     space = load_search_space(Path(written), colors_experiment, Overrides(_SETTINGS))
-    trials = trials_of(folder)
-    assert [t.params for t in trials] == suggested(space, tmp_path / "here", _NUM_TRIALS)
-    for trial in trials:
-        best = best_epoch(space, trial.params, tmp_path / f"{trial.number}")
-        assert trial.state == TrialState.COMPLETE
-        assert trial.value == best["val_top1"]
-        assert trial.user_attrs["best_val_loss"] == best["val_loss"]
-        assert sorted(trial.intermediate_values) == list(range(1, _NUM_EPOCHS + 1))
+    *trials, diverged = trials_of(folder)
+    assert len(trials) == _NUM_TRIALS - 1
+    assert_as_unbroken(trials, space, tmp_path)
+    assert diverged.state == TrialState.FAIL
+    assert diverged.user_attrs["outcome"] == "error"
+    assert "TrainingDivergedError" in diverged.user_attrs["last_report"]["error"]
     reasons = " ".join(trial.user_attrs.get("restart_reason", "") for trial in trials)
     assert "its node was" in reasons
     assert "its worker process was killed" in reasons

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from slrtune.config.search_space import Params, SearchSpace
 from slrtune.sweep.scheduler import make_scheduler
@@ -57,3 +57,21 @@ def without_ray(space: SearchSpace, folder: Path) -> None:
 def told(trial: FrozenTrial) -> tuple[Any, ...]:
     """What the study says of a trial, but when."""
     return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value
+
+
+def assert_as_unbroken(trials: list[FrozenTrial], space: SearchSpace, folder: Path) -> None:
+    """Trials of a sweep of one-CPU workers without a scheduler are what they would have become if
+    nothing had happened to it.
+
+    Args:
+        trials: all of them, each to its end.
+        space: whose sampler does not learn.
+        folder: an empty one to train in.
+    """
+    assert [t.params for t in trials] == suggested(space, folder / "here", len(trials))
+    for trial in trials:
+        best = best_epoch(space, trial.params, folder / f"{trial.number}")
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == best["val_top1"]
+        assert trial.user_attrs["best_val_loss"] == best["val_loss"]
+        assert sorted(trial.intermediate_values) == list(range(1, space.max_epochs + 1))
