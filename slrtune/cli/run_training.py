@@ -91,7 +91,7 @@ def _train(experiment: Experiment, folder: Path, use_profiler: bool) -> dict[str
     max_epochs = experiment.training.max_epochs
     with (
         telling_who_waits(share, say),
-        WorkerGroups(share, folder / "ray_train") as groups,
+        WorkerGroups(share) as groups,
     ):
         for event in groups.submit(task).events():
             payload = event.payload

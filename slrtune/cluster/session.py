@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,18 @@ def _connect(address: str | None, use_dashboard: bool) -> None:
             f"--address {address}: no Ray cluster answers there ({error}); "
             "check `ray status` on its head node, or leave --address out"
         ) from None
+
+
+def own_folder_of_ray() -> str:
+    """A new folder name for what Ray Tune or Ray Train keep of a run, which nobody reads.
+
+    It lies with Ray's logs, under the same name on every node. In a sweep's folder, Ray would make
+    the whole of it anew while the storage is away: on the disk beneath.
+    """
+    import ray
+
+    session = ray._private.worker.global_worker.node.get_session_dir_path()
+    return str(Path(session) / "slrtune" / uuid.uuid4().hex)
 
 
 def _let_sigterm_act_like_ctrl_c() -> None:

@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from slrtune.cluster.exchange import Exchange, Task
 from slrtune.cluster.losses import LossReporter
 from slrtune.cluster.resources import ON_HEAD, TrialShare
+from slrtune.cluster.session import own_folder_of_ray
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.cluster.worker import serve_trials
 from slrtune.config.addresses import shown
@@ -28,6 +29,8 @@ from slrtune.config.mirror import mirror_of
 
 _logger = logging.getLogger(__name__)
 _RESTARTS_PER_RUN = 4
+# Ray's memory monitor may kill the controller of a group before it kills the worker that is large.
+_RUNS_IN_VAIN = 1
 
 
 class WorkerGroups:
@@ -35,16 +38,12 @@ class WorkerGroups:
 
     Args:
         share: workers per group, their resources, and how many groups.
-        folder: where Ray Train keeps its own small state.
         max_trials_per_group: recycle a group after that many trials; None = only when it grew
             or failed.
     """
 
-    def __init__(
-        self, share: TrialShare, folder: Path, max_trials_per_group: int | None = None
-    ) -> None:
+    def __init__(self, share: TrialShare, max_trials_per_group: int | None = None) -> None:
         self._share = share
-        self._folder = folder.resolve()
         self._max_trials = max_trials_per_group
         self._threads: list[threading.Thread] = []
         self.exchange: Any = None
@@ -90,7 +89,7 @@ class WorkerGroups:
         Ray Train restarts it when it dies. A group that dies again and again without getting an
         epoch further is given up, or it would die for ever, and silently.
         """
-        num_reports = 0
+        num_reports = num_in_vain = 0
         while True:
             try:
                 self._trainer(group_id).fit()
@@ -101,7 +100,8 @@ class WorkerGroups:
             try:
                 num_reports_before = num_reports
                 num_reports = ray.get(self.exchange.num_reports.remote(group_id))
-                if num_reports == num_reports_before:
+                num_in_vain = num_in_vain + 1 if num_reports == num_reports_before else 0
+                if num_in_vain > _RUNS_IN_VAIN:
                     ray.get(self.exchange.lose.remote(group_id, message))
                     return
             except ray.exceptions.RayError:
@@ -123,7 +123,7 @@ class WorkerGroups:
             **share.train_configs(),
             run_config=ray.train.RunConfig(
                 name=f"group_{group_id}",
-                storage_path=str(self._folder),
+                storage_path=own_folder_of_ray(),
                 callbacks=[LossReporter(self.exchange, group_id)],
                 # How often a trial may be retried is the exchange's to decide.
                 failure_config=ray.train.FailureConfig(max_failures=_RESTARTS_PER_RUN),

@@ -14,6 +14,7 @@ import ray.train
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from slrtune.cluster.resources import TrialShare
+from slrtune.cluster.session import own_folder_of_ray
 from slrtune.cluster.whereabouts import whereabouts
 from slrtune.config.errors import UserError
 from slrtune.config.json_file import read_json, write_json
@@ -41,7 +42,6 @@ def plain_trial(
                 "num_threads": share.num_threads,
             },
             share,
-            folder,
             experiment.sweep.max_failures_per_trial,
         )
         trainer.fit()
@@ -49,9 +49,7 @@ def plain_trial(
     return run_trial
 
 
-def torch_trainer(
-    loop_config: dict[str, Any], share: TrialShare, folder: Path, max_failures: int
-) -> Any:
+def torch_trainer(loop_config: dict[str, Any], share: TrialShare, max_failures: int) -> Any:
     """Ray Train's trainer of one trial; its reports go to Tune."""
     from ray.train.torch import TorchTrainer
 
@@ -61,7 +59,7 @@ def torch_trainer(
         **share.train_configs(),
         run_config=ray.train.RunConfig(
             name="ray_train",
-            storage_path=str(folder),
+            storage_path=own_folder_of_ray(),
             callbacks=[TuneReportCallback()],
             # One restart is for a rank that ran out of memory, see `_train_once`.
             failure_config=ray.train.FailureConfig(max_failures=max(1, max_failures)),

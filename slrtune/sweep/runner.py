@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from slrtune.cluster.resources import ON_HEAD
 from slrtune.cluster.room import telling_who_waits
+from slrtune.cluster.session import own_folder_of_ray
 from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.addresses import shown
 from slrtune.config.errors import UserError
@@ -33,7 +33,6 @@ from slrtune.sweep.trainable import WarmTrial
 
 _logger = logging.getLogger(__name__)
 # Of Tune and Train themselves, while they run; a resumed sweep needs nothing of them.
-_RAY_FOLDERS = ("ray_tune", "ray_train")
 
 
 def run_sweep(
@@ -71,8 +70,6 @@ def run_sweep(
     callback.watch(keeper)
     if searcher.study.user_attrs.get(ENDED_BY_ITSELF):
         searcher.study.set_user_attr(ENDED_BY_ITSELF, False)
-    for name in _RAY_FOLDERS:
-        shutil.rmtree(plan.folder / name, ignore_errors=True)
     try:
         if board.num_left:
             with telling_who_waits(plan.share, say):
@@ -138,7 +135,7 @@ def _run_trials(
         _fit(plan, trial, watch, callback, num_trials)
         return
     recycle_after = plan.sweep.max_trials_per_group
-    with WorkerGroups(plan.share, plan.folder / _RAY_FOLDERS[1], recycle_after) as groups:
+    with WorkerGroups(plan.share, recycle_after) as groups:
         trainable = tune.with_parameters(
             WarmTrial, exchange=groups.exchange, space=plan.space, folder=plan.folder
         )
@@ -171,8 +168,8 @@ def _fit(
             trial_dirname_creator=_trial_folder,
         ),
         run_config=tune.RunConfig(
-            name=_RAY_FOLDERS[0],
-            storage_path=str(plan.folder),
+            name="ray_tune",
+            storage_path=own_folder_of_ray(),
             callbacks=[callback],
             stop=StopInTrouble(watch),
             # the engine writes each trial's checkpoints into its own folder

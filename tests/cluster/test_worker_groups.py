@@ -44,7 +44,7 @@ def test_a_worker_that_dies_while_idle_does_not_take_the_next_trial_with_it(
     experiment = load_experiment(colors_experiment)
     task = Task("a", experiment.model_dump(mode="json"), str(tmp_path / "trial"))
     before = worker_pids()
-    with WorkerGroups(TrialShare(1, 1.0, 0.0, 1), tmp_path / "groups") as groups:
+    with WorkerGroups(TrialShare(1, 1.0, 0.0, 1)) as groups:
         first = wait_for_workers(before)
         events = [event.kind for event in groups.submit(task).events()]
         for pid in first:
@@ -68,7 +68,7 @@ def test_a_group_that_another_job_keeps_waiting_is_told_with_the_reason(
     share, said = TrialShare(1, 1.0, 0.0, 1), list[str]()
     with (
         telling_who_waits(share, said.append, patience_s=1.0, poll_s=0.2),
-        WorkerGroups(share, tmp_path / "groups"),
+        WorkerGroups(share),
     ):
         wait_until(lambda: bool(said))
         assert said[0].startswith(
