@@ -120,7 +120,7 @@ def test_a_sweep_outlives_lost_nodes_killed_workers_and_what_storage_does(
     assert_as_unbroken(trials, space, tmp_path)
     assert diverged.state == TrialState.FAIL
     assert diverged.user_attrs["outcome"] == "error"
-    assert "TrainingDivergedError" in diverged.user_attrs["last_report"]["error"]
+    assert "TrainingDivergedError" in diverged.user_attrs["error"]
     reasons = " ".join(trial.user_attrs.get("restart_reason", "") for trial in trials)
     assert "its node was" in reasons
     assert "its worker process was killed" in reasons
