@@ -50,6 +50,7 @@ def ask_to_stop(folder: Path, wait_s: float) -> bool:
 @contextlib.contextmanager
 def stopping_when_asked(folder: Path) -> Iterator[None]:
     """This process gets one Ctrl-C when somebody asks its sweep to stop."""
+    _listen_to_ctrl_c()
     request = folder / STOP_FILE
     request.unlink(missing_ok=True)  # to an earlier start
 
@@ -62,3 +63,10 @@ def stopping_when_asked(folder: Path) -> Iterator[None]:
 
     with beside("stop", watch):
         yield
+
+
+def _listen_to_ctrl_c() -> None:
+    """A shell lets what it starts in the background (`nohup … &`) ignore it."""
+    is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if is_ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
