@@ -40,6 +40,8 @@ class SlrtuneProcess:
             "HOME": str(folder),
             "TMPDIR": str(self._temporary),
             "RAY_TMPDIR": tempfile.gettempdir(),
+            # PyTorch keeps what it has compiled, for all processes to come: nothing left behind.
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "torchinductor"),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
