@@ -79,12 +79,6 @@ def run(
             f"{option}: must be left out with sweep.scheduler pbt, whose trials are drawn at "
             "random, and stop and go on again and again; leave it out, or use asha"
         )
-    if base.sweep.scheduler == "pbt" and address_of(base.runs_dir) is not None:
-        raise UserError(
-            "sweep.scheduler: pbt needs a runs_dir that every node mounts, for its trials take "
-            "over each other's checkpoints; use asha, or set runs_dir to a folder, not "
-            f"{shown(base.runs_dir)}"
-        )
     folder = new_folder(base.runs_dir, name or default_name(space))
     say(f"Sweep {folder.name}: {len(space.parameters)} parameters of {space.name}, "
         f"up to {base.sweep.max_trials} trials, in {shown(folder)}")  # fmt: skip

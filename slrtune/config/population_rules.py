@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from slrtune.config.addresses import address_of, shown
 from slrtune.config.broken_rule import BrokenRule
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ def _a_population_has_its_own_ways(experiment: Experiment) -> Iterator[BrokenRul
             ("sweep.scheduler",),
             "must be auto, random or grid with sweep.scheduler pbt, whose population is drawn "
             f"before anything is learnt, but is {sweep.sampler}; set it to auto",
+        )
+    if address_of(experiment.runs_dir) is not None:
+        yield BrokenRule(
+            "sweep.scheduler",
+            ("runs_dir",),
+            "pbt needs a runs_dir that every node mounts, for its trials take over each other's "
+            "checkpoints; use asha, or set runs_dir to a folder, not "
+            f"{shown(experiment.runs_dir)}",
         )
     if sweep.objective == "pareto":
         yield BrokenRule(

@@ -32,7 +32,6 @@ from slrtune.sweep.study import be_patient
 from slrtune.sweep.trainable import WarmTrial
 
 _logger = logging.getLogger(__name__)
-# Of Tune and Train themselves, while they run; a resumed sweep needs nothing of them.
 
 
 def run_sweep(
