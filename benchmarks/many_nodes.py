@@ -1,13 +1,14 @@
 """What a trial costs the driver of a sweep on many nodes.
 
-    python -m benchmarks.many_nodes [--nodes 16] [--slots 4] [--trials 320]
+    python -m benchmarks.many_nodes [--nodes 64] [--slots 1] [--trials 320] [--epoch-s 15]
 
 A real Ray cluster of raylets on this machine, and `run_sweep` as a user runs it: the default
 searcher and ASHA, Tune's trial actors, the exchange, TensorBoard. Only the worker groups are
 replaced: a light process per slot takes tasks from the exchange and sleeps through its epochs, for
-64 real ones would need 64 times PyTorch on one machine. For the same reason 64 slots are on 16
-raylets: each comes with 130 MB of agents. Measured are CPU seconds and private
-memory of the driver and of the exchange, by trials ended so far.
+64 real ones would need 64 times PyTorch on one machine. Even so a node takes 0.3 GB (its raylet and
+agents, the idle worker, and on the head the trial's actor): 64 want 24 GB of memory and swap, and
+`--nodes 16 --slots 4` is the same number of trials at a time in 17 GB. Measured are CPU seconds and
+private memory of the driver, by trials ended so far.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from slrtune.sweep.folder import TENSORBOARD_FOLDER
 from slrtune.sweep.plan import SweepPlan
 from slrtune.sweep.tensorboard import TensorBoardWatcher
 
-_EPOCHS, _EPOCH_S = 4, 6.0
+_EPOCHS = 4
 
 
-def serve_idle(exchange: Any, group_id: int) -> None:
+def serve_idle(exchange: Any, group_id: int, epoch_s: float) -> None:
     """`worker.serve_trials` without PyTorch: epochs that only take time."""
     import ray
 
@@ -50,12 +51,12 @@ def serve_idle(exchange: Any, group_id: int) -> None:
         training = task.experiment["training"]
         best, is_going_on = 0.0, True
         for epoch in range(1, training["max_epochs"] + 1):
-            time.sleep(_EPOCH_S)
+            time.sleep(epoch_s)
             quality = 1.0 - abs(math.log10(training["learning_rate"]) + 3) / 2
             best = max(best, quality * (1 - 0.5**epoch))
             metrics = {
                 "epoch": epoch, "val_top1": best, "best_val_top1": best, "val_loss": 1 - best,
-                "best_val_loss": 1 - best, "total_s": epoch * _EPOCH_S, "peak_memory_gib": 1.0,
+                "best_val_loss": 1 - best, "total_s": epoch * epoch_s, "peak_memory_gib": 1.0,
             }  # fmt: skip
             is_going_on = ray.get(exchange.report.remote(*sender, metrics))
             if not is_going_on:
@@ -66,13 +67,15 @@ def serve_idle(exchange: Any, group_id: int) -> None:
 class IdleGroups(WorkerGroups):
     """Worker groups of one light process each."""
 
+    epoch_s: float
+
     def _trainer(self, group_id: int) -> Any:
-        return _IdleTrainer(self.exchange, group_id)
+        return _IdleTrainer(self.exchange, group_id, self.epoch_s)
 
 
 class _IdleTrainer:
-    def __init__(self, exchange: Any, group_id: int) -> None:
-        self._arguments = exchange, group_id
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
 
     def fit(self) -> None:
         """Serve until the exchange closes."""
@@ -134,12 +137,14 @@ def measure(folder: Path, num_nodes: int, num_trials: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=16)
-    parser.add_argument("--slots", type=int, default=4, help="trials at a time on each node")
+    parser.add_argument("--nodes", type=int, default=64)
+    parser.add_argument("--slots", type=int, default=1, help="trials at a time on each node")
     parser.add_argument("--trials", type=int, default=320)
+    parser.add_argument("--epoch-s", type=float, default=15.0, help="how long an epoch sleeps")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     runner.WorkerGroups = IdleGroups  # type: ignore[misc]
+    IdleGroups.epoch_s = arguments.epoch_s
     with (
         tempfile.TemporaryDirectory() as name,
         cluster_of(arguments.nodes, arguments.slots) as address,

@@ -1,6 +1,6 @@
 """Kill sweeps at random times, resume them, and compare with one that nobody disturbed.
 
-    python -m benchmarks.resume_storm [--kills 20] [--trials 5] [--seed 0]
+    python -m benchmarks.resume_storm [--kills 20] [--trials 5] [--seed 0] [--isolate-trials]
 
 Each run is a real `slrtune sweep` on real video. In turn the driver, a training worker or a whole
 node of a cluster gets kill -9 at a random time of the sweep's life; a killed driver's sweep is
@@ -71,20 +71,22 @@ def told(trial: FrozenTrial) -> tuple[Any, ...]:
     return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value
 
 
-def run(root: Path, name: str, num_trials: int, kill: tuple[str, float] | None) -> dict[str, Any]:
+def run(
+    root: Path, name: str, options: list[str], kill: tuple[str, float] | None
+) -> dict[str, Any]:
     """One sweep, killed or not; a node can be lost only of a cluster of several."""
     if kill is None or kill[0] != "node":
-        return _run(root, name, num_trials, kill, None)
+        return _run(root, name, options, kill, None)
     with pytest.MonkeyPatch.context() as environment, RayCluster(0, environment) as cluster:
         cluster.add_node()
         cluster.add_node()
-        return _run(root, name, num_trials, kill, cluster)
+        return _run(root, name, options, kill, cluster)
 
 
 def _run(
     root: Path,
     name: str,
-    num_trials: int,
+    options: list[str],
     kill: tuple[str, float] | None,
     cluster: RayCluster | None,
 ) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def _run(
     Args:
         root: with the files of `write_files`.
         name: of the sweep.
-        num_trials: how many it has.
+        options: of a new sweep.
         kill: who (``driver``, ``worker`` or ``node``) and how many seconds after the plan was
             written.
         cluster: to run on; None = one of the sweep's own.
@@ -103,7 +105,7 @@ def _run(
     """
     folder = root / "runs" / name
     where = ["--address", cluster.address] if cluster is not None else []
-    arguments = ["sweep", "space.yaml", "-n", f"{num_trials}", "--name", name, *where]
+    arguments = ["sweep", "space.yaml", "--name", name, *options, *where]
     sweep = SlrtuneProcess(arguments, root)
     sweep.wait_for((folder / PLAN_FILE).exists)
     started_s = time.monotonic()
@@ -151,18 +153,21 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--isolate-trials", action="store_true", help="a group for each trial")
     arguments = parser.parse_args()
+    options = ["-n", f"{arguments.trials}"]
+    options += ["--isolate-trials"] if arguments.isolate_trials else []
     rng = random.Random(arguments.seed)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         write_files(root, arguments.epochs)
-        whole = run(root, "undisturbed", arguments.trials, None)
+        whole = run(root, "undisturbed", options, None)
         expected = [told(trial) for trial in trials_of(root / "runs" / "undisturbed")]
         print(f"undisturbed: {len(expected)} trials in {whole['took_s']} s", flush=True)
         for index in range(arguments.kills):
             kill = ("driver", "worker", "node")[index % 3], rng.uniform(0.0, whole["took_s"])
-            figures = run(root, f"run-{index}", arguments.trials, kill)
+            figures = run(root, f"run-{index}", options, kill)
             trials = trials_of(root / "runs" / f"run-{index}")
             before = figures.pop("ended_before")
             figures["num_ended_before"] = len(before)
@@ -185,7 +190,7 @@ def main() -> None:
     )  # fmt: skip
     figures = {"num_good": num_good, "num_runs": len(rows), "undisturbed": whole, "runs": rows}
     figures["undisturbed"].pop("ended_before")
-    path = write_record("resume_storm", figures)
+    path = write_record("resume_storm" + "_isolated" * arguments.isolate_trials, figures)
     print(f"{num_good} of {len(rows)} runs ended as the undisturbed one. ({path.name})")
 
 

@@ -98,7 +98,8 @@ def simulate(
         sweep.trials.append(trial)
         sweep.last_launch_s = sweep.compute_s
         sweep.compute_s += start_s
-        launched[trial_id] = (SimpleNamespace(trial_id=trial_id), trial)
+        stand_in = SimpleNamespace(trial_id=trial_id, config={"number": len(sweep.trials)})
+        launched[trial_id] = (stand_in, trial)
         scheduler.on_trial_add(None, launched[trial_id][0])
         fits = trial.truth.memory_gib <= GPU_GIB
         first_s = trial.truth.epoch_s if fits else 0.0

@@ -80,7 +80,7 @@ def main() -> None:
         root = Path(name)
         settings = SynthSettings(num_signers=3, size_px=64, words=("A", "B"))
         render_dataset(root / "videos", settings)
-        with library_logs_to(root / "log"), ray_session(use_dashboard=True):
+        with ray_session(use_dashboard=True), library_logs_to(root / "log"):
             warm = measure(root, arguments.warm_trials, isolate_trials=False)
             plain_s = measure(root, arguments.plain_trials, isolate_trials=True).overheads_s()
     warm_s = warm.overheads_s()

@@ -64,9 +64,9 @@ class RayCluster:
                 return str(name)
         return None
 
-    def add_node(self) -> str:
+    def add_node(self, environment: dict[str, str] | None = None) -> str:
         """Start a node of one CPU; the start of its id, as trials tell it."""
-        node = self._cluster.add_node(num_cpus=1)
+        node = self._cluster.add_node(num_cpus=1, env_vars=environment)
         name = str(node.node_id)[:4]
         self._nodes[name] = node
         return name

@@ -8,28 +8,23 @@ from pathlib import Path
 
 from slrtune.cli.console import leave_stdout_to_data, say
 from slrtune.cli.console_live import LiveSweep
-from slrtune.cli.disk import disk_forecast
 from slrtune.cli.folders import known_sweeps, sweep_folder
 from slrtune.cli.json_events import JsonEvents
-from slrtune.cli.memory_budget import memory_budget, packed_space
 from slrtune.cli.new_sweep import default_name, made, new_folder
+from slrtune.cli.plan_on_cluster import plan_on_cluster, say_how
 from slrtune.cli.prepare import prepare
 from slrtune.cli.summary import print_sweep
-from slrtune.cluster.autoscaling import wait_for_worker
-from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.session import library_logs_to, ray_session
 from slrtune.cluster.worker_groups import check_folder_is_shared
 from slrtune.config.addresses import address_of, shown
 from slrtune.config.errors import UserError
 from slrtune.config.mirror import mirror_of, telling_of_store
-from slrtune.config.population import population_text
 from slrtune.config.search_space import SearchSpace
 from slrtune.report.trial_pictures import trial_pictures
 from slrtune.report.words import in_shell
-from slrtune.sweep.at_address import STATUS_FILES, InStep, copy_for_reader
+from slrtune.sweep.at_address import STATUS_FILES, InStep
 from slrtune.sweep.board import SweepBoard
 from slrtune.sweep.callback import OpenWatcher
-from slrtune.sweep.disk_forecast import check_disk
 from slrtune.sweep.experiment_loggers import ExperimentLogger
 from slrtune.sweep.folder import (
     PLAN_FILE,
@@ -44,8 +39,6 @@ from slrtune.sweep.runner import run_sweep
 from slrtune.sweep.stop import stopping_when_asked
 from slrtune.sweep.study import mend_journal
 from slrtune.sweep.tensorboard import TensorBoardWatcher
-from slrtune.sweep.warm_start import read_warm_start
-from slrtune.training.construction import OutputSizes
 from slrtune.training.exhibit import EXHIBIT_FILE
 from slrtune.training.lesson import needs_of, sizes_of
 
@@ -175,11 +168,11 @@ def _run(
     loggers = [ExperimentLogger(name, folder) for name in base.sweep.loggers]
     sizes = sizes_of(base, prepare(base.data, needs_of(base)))
     with ray_session(address=address, use_dashboard=recorded.isolate_trials):
-        plan = _plan(recorded, folder, sizes, num_left)
+        plan = plan_on_cluster(recorded, folder, sizes, num_left)
         with claim as step:
             check_folder_is_shared(folder)
             write_plan(plan)
-            _say_how(plan)
+            say_how(plan)
             with telling_of_store(folder):
                 step.keep_rest()
             board = _board(plan)
@@ -197,27 +190,6 @@ def _run(
         raise KeyboardInterrupt
     if results.best is None:
         raise SystemExit(1)
-
-
-def _plan(recorded: RecordedPlan, folder: Path, sizes: OutputSizes, num_left: int) -> SweepPlan:
-    """What is run on the connected cluster."""
-    space, earlier = recorded.space, recorded.warm_start
-    space = packed_space(space, sizes)
-    sweep, resources = space.base.sweep, space.base.resources
-    # More groups than trials would only cost their start.
-    limit = min(sweep.max_concurrent_trials or num_left, num_left)
-    share = share_cluster(cluster_nodes(), resources, limit)
-    disk = disk_forecast(space, sizes, share.num_concurrent)
-    if address_of(folder) is not None:
-        disk = None  # it is the store's, and the workers' machines have other disks
-    if disk is not None and (warning := check_disk(disk, folder)):
-        say(warning, style="yellow")
-    wait_for_worker(share, say)  # an autoscaler's cluster may have none yet
-    budget = memory_budget(resources, share.gpus_per_worker, sizes)
-    if earlier:
-        copy_for_reader(earlier, *STATUS_FILES)
-    warm = read_warm_start(earlier, space, budget) if earlier else None
-    return SweepPlan(space, folder, share, recorded.isolate_trials, budget, warm)
 
 
 def _board(plan: SweepPlan) -> SweepBoard:
@@ -267,25 +239,6 @@ def _keep_best(results: SweepResults, step: InStep) -> None:
 
 def _earlier(sweep: str, runs_dir: Path) -> Path:
     return sweep_folder("--warm-start", sweep, runs_dir, *STATUS_FILES)
-
-
-def _say_how(plan: SweepPlan) -> None:
-    share = plan.share
-    per_trial = f"{share.num_workers} worker(s) x {share.cpus_per_worker:g} CPU"
-    if share.gpus_per_worker:
-        per_trial += f" + {share.gpus_per_worker:.3g} GPU"
-    if plan.sweep.scheduler == "pbt":
-        say(population_text(plan.space, share.num_concurrent))
-    rungs = plan.sweep.rungs(plan.space.max_epochs)
-    judged = f"; ASHA judges after epochs {', '.join(map(str, rungs))}" if rungs else ""
-    say(f"{share.num_concurrent} trial(s) at a time, {per_trial} each{judged}")
-    if plan.budget.budget_gib is not None:
-        say(f"Memory budget: {plan.budget.budget_gib:.3g} GiB per worker; configurations that are "
-            "predicted over it are not launched")  # fmt: skip
-    if plan.warm_start is not None:
-        warm = plan.warm_start
-        say(f"Warm start: {len(warm.trials)} of {warm.num_finished} configurations of "
-            f"{warm.folder.name} fit the search space")  # fmt: skip
 
 
 def _has_study(folder: Path) -> bool:

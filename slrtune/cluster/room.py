@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import ray
 from ray.util import placement_group_table
 
+from slrtune.cluster.orphans import remove_orphans
 from slrtune.cluster.resources import TrialShare, fits_on
 from slrtune.config.beside import beside
 
@@ -28,7 +29,8 @@ def telling_who_waits(
     patience_s: float = _PATIENCE_S,
     poll_s: float = _POLL_S,
 ) -> Iterator[None]:
-    """While active, says when worker groups of this shape cannot be placed, and when they can.
+    """While active, says when worker groups of this shape cannot be placed, and when they can; and
+    gives back what dead groups hold.
 
     Args:
         share: the groups' shape.
@@ -41,6 +43,8 @@ def telling_who_waits(
         waits_since_s = said_at_s = None
         while not is_over.wait(poll_s):
             try:
+                if num_orphans := remove_orphans():
+                    _logger.warning("gave back the place of %d dead worker group(s)", num_orphans)
                 num_waiting = _num_waiting(share)
                 told = _told(share, num_waiting) if num_waiting else ""
             except Exception:  # Ray is being left; and a sweep must not end for want of a message

@@ -39,6 +39,7 @@ def plain_trial(
                 "experiment": experiment.model_dump(mode="json"),
                 "folder": str(folder),
                 "number": number,
+                "num_told": config["num_told"],
                 "num_threads": share.num_threads,
             },
             share,
@@ -60,11 +61,31 @@ def torch_trainer(loop_config: dict[str, Any], share: TrialShare, max_failures: 
         run_config=ray.train.RunConfig(
             name="ray_train",
             storage_path=own_folder_of_ray(),
-            callbacks=[TuneReportCallback()],
+            callbacks=[_EpochsOnce(loop_config["num_told"])],
             # One restart is for a rank that ran out of memory, see `_train_once`.
             failure_config=ray.train.FailureConfig(max_failures=max(1, max_failures)),
         ),
     )
+
+
+class _EpochsOnce(TuneReportCallback):
+    """Passes on what a worker reports, but no epoch twice: one that is restarted does not know
+    which of its reports have arrived. The last one that the study knows is passed on again, since
+    Tune wants a result of every trial.
+    """
+
+    def __init__(self, num_told: int) -> None:
+        super().__init__()
+        self._last_epoch = max(num_told - 1, 0)
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any
+    ) -> None:
+        """Ray Train's hook, in its controller, which outlives the workers."""
+        epoch = metrics[0].get("epoch", 0)
+        if epoch > self._last_epoch or "outcome" in metrics[0]:
+            self._last_epoch = max(epoch, self._last_epoch)
+            super().after_report(run_context, metrics, checkpoint)
 
 
 def _train_once(config: dict[str, Any]) -> None:
@@ -94,7 +115,7 @@ def _train_once(config: dict[str, Any]) -> None:
         ray.train.report({**last, **read_json(out_of_memory, "outcome", "error")})
         return
     try:
-        train_trial(experiment, folder, report, TrialMemory())
+        train_trial(experiment, folder, report, TrialMemory(), num_told=config["num_told"])
     except MemoryBudgetError as error:  # every rank says so
         told = {"outcome": "oom", "error": f"MemoryBudgetError: {error}"}
         ray.train.report({**last, **told, MEMORY: error.predicted_gib})

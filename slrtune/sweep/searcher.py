@@ -115,7 +115,8 @@ class TruthfulSearch(Searcher):
         self.is_exhausted = self.is_out_of_hours = self.is_tried_out = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next configuration that fits, as Tune's trial configuration: number and parameters.
+        """The next configuration that fits, as Tune's trial configuration: number, parameters, and
+        how many epochs of it the study knows.
 
         None after some seconds without one: Tune asks again once it has looked at its trials.
         """
@@ -141,7 +142,8 @@ class TruthfulSearch(Searcher):
                 self._last_results[trial_id] = last_report
                 # It runs, though its first epoch may take long.
                 self._spend(trial.number, last_report)
-                return {"number": trial.number, "params": params}
+                num_told = last_report.get("epoch", 0)
+                return {"number": trial.number, "params": params, "num_told": num_told}
             self._num_misses += 1
             self._tell(trial, "infeasible", {})
             if self._listener is not None:

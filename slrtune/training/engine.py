@@ -84,11 +84,11 @@ class Trainer:
         self.history: History = []
         self.partial = PartialEpoch()
 
-    def fit(self, report: ReportFn) -> bool:
+    def fit(self, report: ReportFn, num_told: int | None = None) -> bool:
         """Train to the end, or until ``report`` or the patience says stop.
 
-        Continues from the last checkpoint, and then first reports its epoch again: that report
-        may have died with the worker.
+        Continues from the last checkpoint, and then first reports again what may have died with the
+        worker: the epochs from the ``num_told``-th on; None = the last one alone.
 
         Returns:
             Whether ``report`` stopped the trial before its end.
@@ -98,7 +98,9 @@ class Trainer:
             UserError: the checkpoint cannot be continued.
             StorageError: see `save_checkpoint`.
         """
-        is_going_on = not self.resume() or report(dict(self.history[-1]))
+        num_done = len(self.history) if self.resume() else 0
+        from_epoch = num_done if num_told is None else min(num_told, num_done)
+        is_going_on = all(report(dict(past)) for past in self.history[max(from_epoch - 1, 0) :])
         while is_going_on and not self.is_finished:
             trained = self.train_epoch()
             validated = self.validate()

@@ -64,6 +64,7 @@ def train_trial(
     report: ReportFn,
     plan_memory: PlanMemory = plan_nothing,
     *,
+    num_told: int | None = None,
     use_profiler: bool = False,
 ) -> TrialSummary:
     """Train one trial, from its last checkpoint on if ``folder`` has one.
@@ -76,6 +77,8 @@ def train_trial(
         folder: the trial's folder; checkpoints go to ``folder/checkpoints``. Shared by workers.
         report: called on every rank after each epoch; returns whether to go on, the same on all.
         plan_memory: decides about the micro-batch and the memory limit.
+        num_told: finished epochs whose reports are known to have arrived, where reports do not wait
+            for an answer: see :meth:`Trainer.fit`.
         use_profiler: rank 0 records a few steps, see :class:`StepProfiler`; changes no result.
 
     Raises:
@@ -89,7 +92,7 @@ def train_trial(
             _alone_in(folder, experiment.resources.storage_patience_s),
             deterministic_kernels(is_strict=experiment.training.deterministic),
         ):
-            return _train(experiment, folder, report, plan_memory, use_profiler)
+            return _train(experiment, folder, report, plan_memory, num_told, use_profiler)
     except BaseException as error:
         # the frames of the failed call hold the model and its gradients
         traceback.clear_frames(error.__traceback__)
@@ -123,6 +126,7 @@ def _train(
     folder: Path,
     report: ReportFn,
     plan_memory: PlanMemory,
+    num_told: int | None,
     use_profiler: bool,
 ) -> TrialSummary:
     started_s = time.perf_counter()
@@ -175,7 +179,7 @@ def _train(
             profiler.step if profiler else None,
             lesson.task(folder, device),
         )
-        is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}))
+        is_stopped = trainer.fit(lambda metrics: report({**metrics, **constants}), num_told)
     return TrialSummary(
         best=trainer.best,
         last_epoch=len(trainer.history),

@@ -135,3 +135,13 @@ def test_best_checkpoint_describes_itself(tmp_path: Path):
     trainer.model.load_state_dict(best["model"])
     assert trainer.validate()["val_top1"] == best["metrics"]["val_top1"]
     assert best["metrics"]["val_top1"] == reports[-1]["best_val_top1"]
+
+
+@pytest.mark.parametrize(("num_told", "first_again"), [(None, 4), (4, 4), (9, 4), (2, 2), (0, 1)])
+def test_a_resumed_trial_reports_again_what_may_not_have_arrived(
+    tmp_path: Path, num_told: int | None, first_again: int
+):
+    reports, again = Reports(), Reports()
+    toy_trainer(tmp_path, max_epochs=4).fit(reports)
+    toy_trainer(tmp_path, max_epochs=4).fit(again, num_told)
+    assert again == reports[first_again - 1 :]

@@ -1,0 +1,50 @@
+"""A sweep on a node whose main memory gets full: Ray kills workers, and the trial goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slrtune.config.overrides import read_overrides
+from slrtune.config.search_space_file import load_search_space
+from slrtune.sweep.study import read_study
+from tests.cli_process import SlrtuneProcess
+from tests.full_memory import FullMemory
+from tests.ray_cluster import RayCluster, wait_for
+from tests.sweep.test_faults_on_ray import running
+from tests.sweep.test_sweep_on_ray import write_space
+from tests.sweep.unbroken import assert_as_unbroken
+
+pytestmark = pytest.mark.ray
+
+_SPACE = """
+parameters:
+  training.learning_rate: {low: 1e-4, high: 1e-2, log: true}
+"""
+_SETTINGS = (
+    "training.max_epochs=30", "sweep.max_trials=1", "sweep.sampler=random", "sweep.scheduler=none",
+)  # fmt: skip
+
+
+def test_a_trial_whose_worker_ray_kills_for_memory_goes_on_and_says_why(
+    tmp_path: Path, colors_experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_space(tmp_path, _SPACE)
+    settings = [word for setting in _SETTINGS for word in ("--set", setting)]
+    folder = tmp_path / "runs" / "s"
+    memory = FullMemory(room_gib=7.0)
+    with RayCluster(0, monkeypatch) as cluster:
+        cluster.add_node(memory.environment)
+        arguments = ["sweep", written, "-e", str(colors_experiment), "--name", "s", *settings]
+        sweep = SlrtuneProcess([*arguments, "--address", cluster.address], tmp_path)
+        number, _ = wait_for(lambda: running(folder), "a trial runs")
+        # The worker that trains, and then the next one as it starts, which ends Ray's controller.
+        log = folder / "sweep.log"
+        assert memory.until(lambda: "worker group 0 ended" in log.read_text()), sweep.output
+        assert sweep.wait() == 0, sweep.output
+    assert sweep.left_behind() == []
+    trials = read_study(folder).trials
+    assert "main memory was nearly full" in trials[number].user_attrs["restart_reason"]
+    space = load_search_space(Path(written), colors_experiment, read_overrides(_SETTINGS))
+    assert_as_unbroken(trials, space, tmp_path)
