@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--epoch-s", type=float, default=15.0, help="how long an epoch sleeps")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # swap takes what idles
     runner.WorkerGroups = IdleGroups  # type: ignore[misc]
     IdleGroups.epoch_s = arguments.epoch_s
     with (
