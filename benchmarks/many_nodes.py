@@ -6,9 +6,9 @@ A real Ray cluster of raylets on this machine, and `run_sweep` as a user runs it
 searcher and ASHA, Tune's trial actors, the exchange, TensorBoard. Only the worker groups are
 replaced: a light process per slot takes tasks from the exchange and sleeps through its epochs, for
 64 real ones would need 64 times PyTorch on one machine. Even so a node takes 0.3 GB (its raylet and
-agents, the idle worker, and on the head the trial's actor): 64 want 24 GB of memory and swap, and
-`--nodes 16 --slots 4` is the same number of trials at a time in 17 GB. Measured are CPU seconds and
-private memory of the driver, by trials ended so far.
+agents, the idle worker, and on the head the trial's actor): 64 want 23 GB; `--nodes 16 --slots 4`
+runs as many trials at a time in 17 GB. Measured are CPU seconds and private memory of the driver,
+by trials ended so far.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ def main() -> None:
     parser.add_argument("--epoch-s", type=float, default=15.0, help="how long an epoch sleeps")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # swap takes what idles
+    # So many processes fill a machine of 24 GB, and Ray would begin to kill them.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     runner.WorkerGroups = IdleGroups  # type: ignore[misc]
     IdleGroups.epoch_s = arguments.epoch_s
     with (

@@ -1,39 +1,57 @@
-"""A machine whose main memory is full, as far as one node of Ray is concerned."""
+"""A node of Ray that finds the machine's main memory full when told to; no memory is taken."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import ctypes
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-_GIB = 2**30
-_PIECE = 2**28
+_CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000  # <sched.h>
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000  # <sys/mount.h>
+_MEMINFO = Path("/proc/meminfo")
 
 
-class FullMemory:
-    """Makes the memory monitor of one node of Ray find the machine's memory full when told to.
+@contextmanager
+def own_mounts() -> Iterator[None]:
+    """Processes that are started within see mounts that no other process does.
 
-    Args:
-        room_gib: what may be taken beyond what is taken now before that node finds it full.
-
-    Attributes:
-        environment: for that node.
+    Raises:
+        OSError: this process may not do that.
     """
+    libc = ctypes.CDLL(None, use_errno=True)
 
-    def __init__(self, room_gib: float) -> None:
-        from ray._private.utils import get_system_memory, get_used_memory
+    def done(code: int) -> None:
+        if code != 0:
+            raise OSError(ctypes.get_errno(), "no mounts of its own")
 
-        self._used = get_used_memory
-        self._full = get_used_memory() + int(room_gib * _GIB)
-        self._most_pieces = int((room_gib + 1) * _GIB) // _PIECE
-        threshold = self._full / get_system_memory()
-        self.environment = {"RAY_memory_usage_threshold": f"{threshold:.4f}"}
+    before, folder = os.open("/proc/self/ns/mnt", os.O_RDONLY), Path.cwd()
+    done(libc.unshare(_CLONE_NEWNS))
+    try:
+        done(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
+        yield
+    finally:
+        done(libc.unshare(_CLONE_FS))  # from threads that were started within, and stay there
+        done(libc.setns(before, _CLONE_NEWNS))
+        os.chdir(folder)  # which that has changed
+        os.close(before)
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
-        """Take memory until ``condition``, and give it back; whether it came about."""
-        ballast: list[bytes] = []
-        deadline_s = time.monotonic() + timeout_s
-        while not (is_so := condition()) and time.monotonic() < deadline_s:
-            if self._used() < self._full + _GIB and len(ballast) < self._most_pieces:
-                ballast.append(b"\1" * _PIECE)
-            time.sleep(0.1)
-        return is_so
+
+@contextmanager
+def full_memory(pid: int) -> Iterator[None]:
+    """A process of `own_mounts` reads that next to nothing of the memory is free."""
+    names = [line.partition(":")[0] for line in _MEMINFO.read_text().splitlines()]
+    total = _MEMINFO.read_text().splitlines()[0]
+    lines = [total if name == "MemTotal" else f"{name}: 64 kB" for name in names]
+    there = ["nsenter", "--target", f"{pid}", "--mount"]
+    with tempfile.NamedTemporaryFile("w") as full:
+        full.write("\n".join([*lines, ""]))
+        full.flush()
+        subprocess.run([*there, "mount", "--bind", full.name, _MEMINFO], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*there, "umount", _MEMINFO], check=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.full_memory import own_mounts
 
 # Ray's own, one for a whole cluster and all its jobs; Ray Train starts it where it is not there.
 _RAY_SERVICES = {"_AutoscalingCoordinatorActor"}
@@ -64,12 +67,21 @@ class RayCluster:
                 return str(name)
         return None
 
-    def add_node(self, environment: dict[str, str] | None = None) -> str:
-        """Start a node of one CPU; the start of its id, as trials tell it."""
-        node = self._cluster.add_node(num_cpus=1, env_vars=environment)
+    def add_node(self, *, use_own_mounts: bool = False) -> str:
+        """Start a node of one CPU; the start of its id, as trials tell it.
+
+        Args:
+            use_own_mounts: for `tests.full_memory`.
+        """
+        with own_mounts() if use_own_mounts else nullcontext():
+            node = self._cluster.add_node(num_cpus=1)
         name = str(node.node_id)[:4]
         self._nodes[name] = node
         return name
+
+    def raylet_pid(self, name: str) -> int:
+        """Ray's own process of a node."""
+        return int(self._nodes[name].all_processes["raylet"][0].process.pid)
 
     def lose_node(self, name: str) -> None:
         """Kill all processes of a node."""

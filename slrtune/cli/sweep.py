@@ -72,7 +72,7 @@ def sweep(
         bool,
         typer.Option(
             "--isolate-trials",
-            help="Start fresh Ray Train processes for every trial: 20-40 s more for each.",
+            help="Start fresh Ray Train processes for every trial: 10-20 s more for each.",
         ),
     ] = False,
     resume: Annotated[

@@ -23,7 +23,8 @@ def remove_orphans() -> int:
         for group in found
         if group.creator_job_id.hex() == own_job
         and not ray.ActorID(group.creator_actor_id).is_nil()  # Tune's, which the driver made
-        and group.creator_actor_dead
+        and group.creator_actor_dead  # for good: Ray Train does not let controllers restart
+        and not group.is_detached
         and group.state != PlacementGroupTableData.REMOVED
     ]
     for group in orphans:

@@ -42,9 +42,8 @@ def telling_who_waits(
     def watch(is_over: threading.Event) -> None:
         waits_since_s = said_at_s = None
         while not is_over.wait(poll_s):
+            _give_back_orphans()
             try:
-                if num_orphans := remove_orphans():
-                    _logger.warning("gave back the place of %d dead worker group(s)", num_orphans)
                 num_waiting = _num_waiting(share)
                 told = _told(share, num_waiting) if num_waiting else ""
             except Exception:  # Ray is being left; and a sweep must not end for want of a message
@@ -96,6 +95,14 @@ def why_waiting(
         f"{num_waiting} of {share.num_concurrent} worker group(s) wait for room: {asked}, but "
         f"{has} are free; {why}. The sweep waits, and goes on by itself; Ctrl-C ends it"
     )
+
+
+def _give_back_orphans() -> None:
+    try:
+        if num_orphans := remove_orphans():
+            _logger.warning("gave back the place of %d dead worker group(s)", num_orphans)
+    except Exception:  # see above
+        _logger.debug("nobody knows what dead groups hold", exc_info=True)
 
 
 def _num_waiting(share: TrialShare) -> int:

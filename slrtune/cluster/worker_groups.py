@@ -1,6 +1,6 @@
 """Warm worker groups: Ray Train worker groups that live for a whole sweep.
 
-Starting Ray Train for one trial costs 20-40 s on a small machine, most of it process starts and
+Starting Ray Train for one trial costs 10-20 s on a small machine, most of it process starts and
 imports. So one group per concurrency slot is started once (each a `TorchTrainer` whose workers run
 `worker.serve_trials`), and trials come to it through the `Exchange`.
 """

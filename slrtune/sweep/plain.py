@@ -1,6 +1,6 @@
 """The plain pattern: a Tune function that starts a new `TorchTrainer` for every trial.
 
-It costs 20-40 s a trial on a small machine (`benchmarks/trial_overhead`); `--isolate-trials` keeps
+It costs 10-20 s a trial on a small machine (`benchmarks/trial_overhead`); `--isolate-trials` keeps
 it for those who want a fresh process for each trial, and as the baseline of that benchmark.
 """
 
