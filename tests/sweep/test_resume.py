@@ -120,7 +120,7 @@ def test_what_was_cut_off_comes_first_under_its_own_number_and_then_new_trials(
     again = a_search(tmp_path / "s")
     states = [(trial.row.number, trial.row.state, trial.row.epoch) for trial in again.earlier]
     assert states == [(0, "completed", 4), (1, "interrupted", 0), (2, "interrupted", 2)]
-    assert [again.suggest("c"), again.suggest("d")] == [first, second]
+    assert [again.suggest("c"), again.suggest("d")] == [first, {**second, "num_told": 2}]
     new = again.suggest("e")
     assert isinstance(new, dict)
     assert new["number"] == 3
