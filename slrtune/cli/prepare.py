@@ -7,7 +7,8 @@ import textwrap
 from slrtune.cli.console import progress_bar, say, table
 from slrtune.config.data import DataConfig
 from slrtune.data.coverage import Coverage
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from slrtune.data.splits import Needs
 from slrtune.report.words import percent
 

@@ -13,10 +13,10 @@ from slrtune.cli.console import say
 from slrtune.cli.folders import run_folder
 from slrtune.cli.prepare import prepare
 from slrtune.cluster.autoscaling import wait_for_worker
-from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import cluster_nodes, share_cluster
 from slrtune.cluster.room import telling_who_waits
 from slrtune.cluster.session import library_logs_to, ray_session
+from slrtune.cluster.task import Task
 from slrtune.cluster.worker_groups import WorkerGroups, check_folder_is_shared
 from slrtune.config.addresses import address_of, shown
 from slrtune.config.claim import claimed

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from slrtune.cluster.exchange import Event, Task
+from slrtune.cluster.task import Event, Task
 
 _POLL_S = 1.0
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from slrtune.cluster.exchange import Task
+from slrtune.cluster.task import Task
 from slrtune.cluster.whereabouts import whereabouts
 from slrtune.config.addresses import address_of, here
 from slrtune.config.errors import UserError

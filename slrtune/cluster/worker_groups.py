@@ -17,10 +17,11 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from slrtune.cluster.exchange import Exchange, Task
+from slrtune.cluster.exchange import Exchange
 from slrtune.cluster.losses import LossReporter
 from slrtune.cluster.resources import ON_HEAD, TrialShare
 from slrtune.cluster.session import own_folder_of_ray
+from slrtune.cluster.task import Task
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.cluster.worker import serve_trials
 from slrtune.config.addresses import shown

@@ -15,7 +15,7 @@ from slrtune.data.ahead import loaded_ahead
 from slrtune.data.augment import Changes, change_clips, pad_together
 from slrtune.data.dataset import ClipDataset, Sample
 from slrtune.data.feature_cache import FeatureDataset, FeatureFile
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepared import PreparedData
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
 from slrtune.data.views import MultiViewDataset, Views
 from slrtune.data.workers import process_context

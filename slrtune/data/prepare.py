@@ -9,19 +9,15 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
 from slrtune.config.storage import Folder
-from slrtune.data.coverage import Coverage
-from slrtune.data.dataset import ClipDataset, ClipPlace
 from slrtune.data.disk_bound import BYTES_PER_GIB, locked, make_room, use
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import ClipRecord
@@ -30,100 +26,16 @@ from slrtune.data.pack.fetch import fetch_pack
 from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackFacts, damage_at_a_glance, read_records
 from slrtune.data.pack.source import check_pack, pack_command, plan_pack
-from slrtune.data.splits import Needs, assign_splits, has_needed, require_clips, require_split
-from slrtune.data.synth.dataset import RENDERER_VERSION, SynthSettings, render_dataset
-from slrtune.data.synth.sentences import SentenceSettings
+from slrtune.data.prepared import PreparedData
+from slrtune.data.rendered import RENDERED, Progress, rendered_folder, source_root
+from slrtune.data.splits import Needs, assign_splits, require_clips, require_split
 from slrtune.data.workers import available_cpus
 
-Progress = Callable[[str, int, int], None]
-"""Told (what is being done, done, total)."""
-
 _PACKING = "packing clips"
-_RENDERED = "fingerspelling-"
 _TRIED_SHARE = 0.05
 """Of the clips: from then on the size of the whole pack is known well enough to give up."""
 _in_use: dict[Path, TextIO] = {}
 """Packs in cache_dir that this process uses: their locks keep them from being removed."""
-
-
-@dataclass(frozen=True)
-class PreparedData:
-    """Clips ready for training.
-
-    Attributes:
-        pack: holds the clips.
-        root: where the source files are or were; `ClipRecord.path` is relative to it.
-        records: every listed clip, usable or not; the place is the clip id.
-        needs: what the clips of `dataset` have.
-    """
-
-    pack: Pack
-    root: Path
-    config: DataConfig
-    records: tuple[ClipRecord, ...]
-    needs: Needs = "gloss"
-
-    @cached_property
-    def glosses(self) -> tuple[str, ...]:
-        """Labels: a gloss's label is its place here, of all splits together.
-
-        In the order of the data's own class list; sorted where the data have none. Without any
-        where the data have sentences only.
-        """
-        usable = [record for record in self.records if record.is_usable and record.gloss]
-        if any(record.label_id is None for record in usable):
-            return tuple(sorted({record.gloss for record in usable}))
-        by_number = sorted({(record.label_id, record.gloss) for record in usable})
-        return tuple(dict.fromkeys(gloss for _, gloss in by_number))
-
-    @cached_property
-    def coverage(self) -> Coverage:
-        """What was listed, found and usable, and why the rest is not."""
-        return Coverage.of(self.records)
-
-    def sentences(self, split: str) -> list[str]:
-        """The sentences of the clips of `dataset`, in their order."""
-        return [
-            record.sentence or ""
-            for record in self.records
-            if record.split == split and has_needed(record, "sentence")
-        ]
-
-    def num_without(self, split: str) -> int:
-        """Usable clips of ``split`` that are left out because they lack what is needed."""
-        return sum(
-            record.split == split and record.is_usable and not has_needed(record, self.needs)
-            for record in self.records
-        )
-
-    def dataset(
-        self, split: str, *, is_training: bool, seed: int, num_keypoints: int = 0
-    ) -> ClipDataset:
-        """The usable clips of ``split`` that have what is needed: a gloss, or a sentence.
-
-        Augmented, and sampled at random, only for training. The label of a clip without a gloss
-        is 0. With ``num_keypoints`` the samples have so many landmarks.
-        """
-        label_of = {gloss: label for label, gloss in enumerate(self.glosses)}
-        usable = [(i, record) for i, record in enumerate(self.records) if record.is_usable]
-        clips = tuple(
-            ClipPlace(
-                position,
-                clip_id,
-                label_of.get(record.gloss, 0),
-                (record.width or 0, record.height or 0),
-            )
-            for position, (clip_id, record) in enumerate(usable)  # a pack holds just the usable
-            if record.split == split and has_needed(record, self.needs)
-        )
-        return ClipDataset(
-            self.pack,
-            clips,
-            self.config,
-            is_training=is_training,
-            seed=seed,
-            num_keypoints=num_keypoints,
-        )
 
 
 def prepare_data(
@@ -189,23 +101,6 @@ def pack_data(
     return facts, read_records(folder, facts)
 
 
-def source_root(config: DataConfig, on_progress: Progress, num_workers: int) -> Path:
-    """The folder of the source videos; the embedded data sets are rendered on first use."""
-    if not config.is_embedded:
-        if config.root is None:
-            raise UserError(f"data.root: must be given for data.source {config.source}")
-        return config.root.expanduser()
-    settings = _synth_settings(config)
-    folder = _rendered_folder(config)
-
-    def render(partial_folder: Path) -> None:
-        report = partial(on_progress, "rendering fingerspelling videos")
-        render_dataset(partial_folder, settings, num_workers=num_workers, on_progress=report)
-
-    _build_once(folder, render)
-    return folder
-
-
 def _automatic_pack(
     config: DataConfig, on_progress: Progress, num_workers: int
 ) -> tuple[Pack, Path]:
@@ -242,7 +137,7 @@ def _named_pack(config: DataConfig, address: str, on_progress: Progress) -> tupl
         )
     root, listed = Path(pack.facts.root), None
     if config.is_embedded:
-        differs = root.name.startswith(_RENDERED) and root.name != _rendered_folder(config).name
+        differs = root.name.startswith(RENDERED) and root.name != rendered_folder(config).name
         other = ["it was rendered with other settings data.synth_…"] * differs
     else:
         other = []
@@ -315,38 +210,6 @@ def _locked(folder: Folder) -> Iterator[None]:
     folder.local.mkdir(parents=True, exist_ok=True)
     with locked(folder.local / ".lock"):
         yield
-
-
-def _build_once(folder: Path, build: Callable[[Path], None]) -> None:
-    """Have ``build`` fill ``folder`` unless it is there; whole or not at all."""
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(folder.name + ".lock")):
-        if folder.is_dir():
-            return
-        # may be what a killed process left: rendering goes on there
-        partial_folder = folder.with_name(folder.name + ".partial")
-        partial_folder.mkdir(exist_ok=True)
-        build(partial_folder)
-        partial_folder.rename(folder)
-
-
-def _synth_settings(config: DataConfig) -> SynthSettings | SentenceSettings:
-    if config.source == "fingerspelling":
-        return SynthSettings(seed=config.synth_seed, num_signers=config.synth_num_signers)
-    return SentenceSettings(
-        seed=config.synth_seed,
-        num_signers=config.synth_num_signers,
-        letter_s=config.synth_letter_s,
-        clips_per_signer=config.synth_clips_per_signer,
-        max_words=config.synth_max_words,
-    )
-
-
-def _rendered_folder(config: DataConfig) -> Path:
-    text = repr((RENDERER_VERSION, _synth_settings(config)))
-    return _cache_dir(config) / f"{_RENDERED}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _cache_dir(config: DataConfig) -> Path:

@@ -12,7 +12,7 @@ from slrtune.config.errors import UserError
 from slrtune.data.contact_sheet import Cell, write_contact_sheet
 from slrtune.data.index import index_clips
 from slrtune.data.manifest import FOUND, OK, ClipRecord
-from slrtune.data.prepare import Progress, source_root
+from slrtune.data.rendered import Progress, source_root
 from slrtune.data.sampling import uniform
 from slrtune.data.video import VideoError, decode, probe, timeline_of
 from slrtune.data.window import clip_window

@@ -10,7 +10,7 @@ from pathlib import Path
 from slrtune.data.content_hash import hash_content
 from slrtune.data.manifest import FOUND, OK, UNREADABLE, ClipRecord
 from slrtune.data.pack.clip import read_keypoints
-from slrtune.data.prepare import Progress
+from slrtune.data.rendered import Progress
 from slrtune.data.video import Timeline, VideoError, VideoInfo, probe, timeline_of
 from slrtune.data.window import clip_window, status_of
 from slrtune.data.workers import MAX_CLIP_S, WorkerCrash, available_cpus, map_crash_proof

@@ -12,7 +12,9 @@ from slrtune.config.errors import UserError
 from slrtune.config.paths import absolute
 from slrtune.data.coverage import Coverage
 from slrtune.data.loader import build_test_loader
-from slrtune.data.prepare import PreparedData, Progress, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
+from slrtune.data.rendered import Progress
 from slrtune.data.views import Views
 from slrtune.deploy.evaluation import Evaluation
 from slrtune.deploy.trained_model import TrainedModel

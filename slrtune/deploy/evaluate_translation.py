@@ -16,7 +16,7 @@ from slrtune.config.errors import UserError
 from slrtune.data.coverage import Coverage
 from slrtune.data.loader import build_test_loader
 from slrtune.data.manifest import ClipRecord
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepared import PreparedData
 from slrtune.data.splits import has_needed
 from slrtune.data.views import Views
 from slrtune.deploy.evaluate import default_batch_size, device_name

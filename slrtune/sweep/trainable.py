@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from slrtune.cluster.exchange import NOBODY_LEFT, Event, Task
+from slrtune.cluster.task import NOBODY_LEFT, Event, Task
 from slrtune.cluster.trial_client import TrialClient
 from slrtune.config.errors import ConfigError
 from slrtune.config.search_space import SearchSpace

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepared import PreparedData
 from slrtune.data.splits import has_needed
 from slrtune.text.tokenizer import TextTokenizer
 from slrtune.training.construction import OutputSizes

@@ -20,7 +20,8 @@ from slrtune.data.feature_cache import (
     feature_file_bytes,
     write_features,
 )
-from slrtune.data.prepare import PreparedData, disk_errors_explained
+from slrtune.data.prepare import disk_errors_explained
+from slrtune.data.prepared import PreparedData
 from slrtune.data.workers import process_context
 from slrtune.models.registry import FrameFeatureModel, VideoModel
 from slrtune.training.normalization import frame_layout, normalize_frames

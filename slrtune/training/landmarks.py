@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slrtune.config.errors import UserError
 from slrtune.config.experiment import Experiment
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepared import PreparedData
 
 _KEY, _REGIONS = "training.keypoint_weight", "model.dense_vit.region_attention"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from slrtune.config.experiment import Experiment
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepared import PreparedData
 from slrtune.data.splits import Needs, has_needed
 from slrtune.text.ids import UNK
 from slrtune.text.tokenizer import TextTokenizer

@@ -16,7 +16,8 @@ from slrtune.config.experiment import Experiment
 from slrtune.config.patience import patiently
 from slrtune.data.feature_cache import FeatureFile
 from slrtune.data.loader import ClipLoader, build_loader
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from slrtune.training import distributed
 from slrtune.training.batches import micro_batch_size
 from slrtune.training.checkpoint import CheckpointStore

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from slrtune.cluster import exchange as module
-from slrtune.cluster.exchange import Exchange, Task
+from slrtune.cluster.exchange import Exchange
 from slrtune.cluster.losses import Loss
+from slrtune.cluster.task import Task
 
 
 def task(name: str = "a", max_failures: int = 2) -> Task:

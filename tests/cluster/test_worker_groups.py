@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slrtune.cluster.exchange import Task
 from slrtune.cluster.resources import TrialShare
 from slrtune.cluster.room import telling_who_waits, why_waiting
 from slrtune.cluster.session import ray_session
+from slrtune.cluster.task import Task
 from slrtune.cluster.worker_groups import WorkerGroups
 from slrtune.config.validate import load_experiment
 from tests.ray_cluster import worker_pids

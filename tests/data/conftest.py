@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from slrtune.config.data import DataConfig
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from tests.data.videos import write_video
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

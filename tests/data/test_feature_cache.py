@@ -20,7 +20,7 @@ from slrtune.data.feature_cache import (
     feature_file_bytes,
     write_features,
 )
-from slrtune.data.prepare import PreparedData
+from slrtune.data.prepared import PreparedData
 
 KIB = 2**10
 GIB_OF_100_KIB = 100 / 2**20

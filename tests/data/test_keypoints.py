@@ -14,7 +14,8 @@ from slrtune.config.data import AugmentationConfig, DataConfig
 from slrtune.data.changes import Change
 from slrtune.data.keypoints import PackedPicture, keypoints_in_view
 from slrtune.data.loader import ClipBatch, build_loader
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from tests.data.videos import encode
 
 WIDTH, HEIGHT, NUM_FRAMES = 96, 64, 12

@@ -11,7 +11,8 @@ import torch
 
 from slrtune.data.dataset import ClipDataset, load_clip
 from slrtune.data.loader import ClipBatch, ClipLoader, build_loader, collate
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from slrtune.data.sharding import Shard, TrainingBatches, ValidationBatches
 from slrtune.data.workers import process_context
 from tests.data.conftest import make_config

@@ -13,10 +13,11 @@ import pytest
 
 from slrtune.config.data import DataConfig
 from slrtune.config.errors import UserError
-from slrtune.data import prepare
+from slrtune.data import rendered
 from slrtune.data.disk_bound import use
 from slrtune.data.pack.reader import Pack
-from slrtune.data.prepare import PreparedData, pack_data, prepare_data
+from slrtune.data.prepare import pack_data, prepare_data
+from slrtune.data.prepared import PreparedData
 from slrtune.data.workers import process_context
 from tests.data.conftest import make_config
 from tests.data.videos import write_video
@@ -128,8 +129,8 @@ def test_a_cache_folder_that_is_none_is_refused(clips_root: Path, tmp_path: Path
 def test_fingerspelling_is_rendered_on_first_use(
     tmp_path: Path, refuse_progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two_letters = partial(prepare.SynthSettings, words=("A", "B"))  # all 26 take long to render
-    monkeypatch.setattr(prepare, "SynthSettings", two_letters)
+    two_letters = partial(rendered.SynthSettings, words=("A", "B"))  # all 26 take long to render
+    monkeypatch.setattr(rendered, "SynthSettings", two_letters)
     config = make_config(source="fingerspelling", synth_num_signers=3, cache_dir=tmp_path)
     done: set[str] = set()
     prepared = prepare_data(config, lambda what, *_: done.add(what), num_workers=1)

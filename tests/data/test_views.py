@@ -7,7 +7,8 @@ import torch
 
 from slrtune.data.augment import evaluation_view
 from slrtune.data.loader import build_test_loader
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from slrtune.data.views import MultiViewDataset, Views
 
 

@@ -44,11 +44,11 @@ def serve_trials_with_oom(config: dict[str, Any]) -> None:
             raise BudgetExceededError(1.5, 1.0)
         return forward_backward(self, *args)
 
-    def noting(self: Trainer, report: Any) -> bool:
+    def noting(self: Trainer, *arguments: Any) -> bool:
         note = {"pid": os.getpid(), "batch_size": self.config.batch_size, "mib": tensor_mib()}
         with Path(config["notes"]).open("a") as notes:
             notes.write(json.dumps(note) + "\n")
-        return fit(self, report)
+        return fit(self, *arguments)
 
     Trainer.forward_backward, Trainer.fit = failing, noting  # type: ignore[method-assign]
     try:

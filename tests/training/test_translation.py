@@ -15,7 +15,8 @@ from slrtune.config.decoding import DecodingConfig
 from slrtune.config.errors import UserError
 from slrtune.config.training import TrainingConfig
 from slrtune.data.loader import ClipBatch
-from slrtune.data.prepare import PreparedData, prepare_data
+from slrtune.data.prepare import prepare_data
+from slrtune.data.prepared import PreparedData
 from slrtune.memory import predict, probe
 from slrtune.models.translation import TranslatorOutput, VideoMemory
 from slrtune.text.decoding import Hypothesis
