@@ -18,7 +18,7 @@ from slrtune.sweep.study import read_study
 from tests.cli_process import SlrtuneProcess
 from tests.ray_cluster import RayCluster, wait_for, worker_pids
 from tests.sweep.test_sweep_on_ray import write_space
-from tests.sweep.unbroken import assert_as_unbroken
+from tests.sweep.unbroken import Unbroken
 
 pytestmark = pytest.mark.ray
 
@@ -83,7 +83,11 @@ def test_a_sweep_outlives_lost_nodes_killed_workers_and_what_storage_does(
         took[what] = round(time.monotonic() - started_s, 1)
         return answer
 
-    with RayCluster(0, monkeypatch) as cluster:
+    space = load_search_space(Path(written), colors_experiment, Overrides(_SETTINGS))
+    with (
+        Unbroken(space, _NUM_TRIALS - 1, tmp_path) as unbroken,
+        RayCluster(0, monkeypatch) as cluster,
+    ):
         first, second = cluster.add_node(), cluster.add_node()
         before = worker_pids()
         arguments = ["sweep", written, "-e", str(colors_experiment), "--name", "s", *settings]
@@ -109,15 +113,12 @@ def test_a_sweep_outlives_lost_nodes_killed_workers_and_what_storage_does(
         folder.rename(tmp_path / "runs" / "away")
         time.sleep(3.0)
         (tmp_path / "runs" / "away").rename(folder)
-        code = sweep.wait()
+        assert sweep.wait() == 0, sweep.output
+        *trials, diverged = trials_of(folder)
+        unbroken.assert_equals(trials)
     print(took, sweep.output, sep="\n")
-    assert code == 0, sweep.output
     assert sweep.left_behind() == []
     assert "Best: trial" in sweep.output and "TrainingDivergedError" in sweep.output
-    space = load_search_space(Path(written), colors_experiment, Overrides(_SETTINGS))
-    *trials, diverged = trials_of(folder)
-    assert len(trials) == _NUM_TRIALS - 1
-    assert_as_unbroken(trials, space, tmp_path)
     assert diverged.state == TrialState.FAIL
     assert diverged.user_attrs["outcome"] == "error"
     assert "TrainingDivergedError" in diverged.user_attrs["error"]

@@ -16,7 +16,7 @@ from slrtune.sweep.study import read_study
 from tests.cli_process import SlrtuneProcess
 from tests.ray_cluster import RayCluster
 from tests.sweep.test_sweep_on_ray import write_space
-from tests.sweep.unbroken import assert_as_unbroken
+from tests.sweep.unbroken import Unbroken
 
 pytestmark = pytest.mark.ray
 
@@ -59,7 +59,8 @@ def test_a_sweep_on_a_full_disk_stops_and_goes_on_when_there_is_room(
     written = write_space(tmp_path, _SPACE)
     settings = [word for setting in _SETTINGS for word in ("--set", setting)]
     folder = small_disk / "s"
-    with RayCluster(0, monkeypatch) as cluster:
+    space = load_search_space(Path(written), colors_experiment, read_overrides(_SETTINGS))
+    with Unbroken(space, 3, tmp_path) as unbroken, RayCluster(0, monkeypatch) as cluster:
         cluster.add_node()
         cluster.add_node()
         where = ["--address", cluster.address]
@@ -75,7 +76,4 @@ def test_a_sweep_on_a_full_disk_stops_and_goes_on_when_there_is_room(
         (small_disk / "filler").unlink()
         resumed = SlrtuneProcess(["sweep", "--resume", "s", *where], tmp_path)
         assert resumed.wait() == 0, resumed.output
-    space = load_search_space(Path(written), colors_experiment, read_overrides(_SETTINGS))
-    trials = read_study(folder).trials
-    assert len(trials) == 3
-    assert_as_unbroken(trials, space, tmp_path)
+        unbroken.assert_equals(read_study(folder).trials)

@@ -15,7 +15,7 @@ from tests.full_memory import full_memory
 from tests.ray_cluster import RayCluster, wait_for
 from tests.sweep.test_faults_on_ray import running
 from tests.sweep.test_sweep_on_ray import write_space
-from tests.sweep.unbroken import assert_as_unbroken
+from tests.sweep.unbroken import Unbroken
 
 pytestmark = [
     pytest.mark.ray,
@@ -37,7 +37,8 @@ def test_a_trial_whose_worker_ray_kills_for_memory_goes_on_and_says_why(
     written = write_space(tmp_path, _SPACE)
     settings = [word for setting in _SETTINGS for word in ("--set", setting)]
     folder = tmp_path / "runs" / "s"
-    with RayCluster(0, monkeypatch) as cluster:
+    space = load_search_space(Path(written), colors_experiment, read_overrides(_SETTINGS))
+    with Unbroken(space, 1, tmp_path) as unbroken, RayCluster(0, monkeypatch) as cluster:
         node = cluster.add_node(use_own_mounts=True)
         arguments = ["sweep", written, "-e", str(colors_experiment), "--name", "s", *settings]
         sweep = SlrtuneProcess([*arguments, "--address", cluster.address], tmp_path)
@@ -47,8 +48,7 @@ def test_a_trial_whose_worker_ray_kills_for_memory_goes_on_and_says_why(
             # The worker that trains, then the next one as it starts, and with it Ray's controller.
             wait_for(lambda: "worker group 0 ended" in log.read_text(), "the next one is killed")
         assert sweep.wait() == 0, sweep.output
+        trials = read_study(folder).trials
+        unbroken.assert_equals(trials)
     assert sweep.left_behind() == []
-    trials = read_study(folder).trials
     assert "main memory was nearly full" in trials[number].user_attrs["restart_reason"]
-    space = load_search_space(Path(written), colors_experiment, read_overrides(_SETTINGS))
-    assert_as_unbroken(trials, space, tmp_path)

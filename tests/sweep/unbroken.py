@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,19 +62,37 @@ def told(trial: FrozenTrial) -> tuple[Any, ...]:
     return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value
 
 
-def assert_as_unbroken(trials: list[FrozenTrial], space: SearchSpace, folder: Path) -> None:
-    """Trials of a sweep of one-CPU workers without a scheduler are what they would have become if
-    nothing had happened to it.
+class Unbroken:
+    """What the trials of a sweep without a scheduler become where nothing happens to it: with one
+    CPU each, in a process beside the test, which mostly waits. A context manager.
 
     Args:
-        trials: all of them, each to its end.
         space: whose sampler does not learn.
+        num_trials: the first so many.
         folder: an empty one to train in.
     """
-    assert [t.params for t in trials] == suggested(space, folder / "here", len(trials))
-    for trial in trials:
-        best = best_epoch(space, trial.params, folder / f"{trial.number}")
-        assert trial.state == TrialState.COMPLETE
-        assert trial.value == best["val_top1"]
-        assert trial.user_attrs["best_val_loss"] == best["val_loss"]
-        assert sorted(trial.intermediate_values) == list(range(1, space.max_epochs + 1))
+
+    def __init__(self, space: SearchSpace, num_trials: int, folder: Path) -> None:
+        self._num_epochs = space.max_epochs
+        self._params = suggested(space, folder / "here", num_trials)
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), os.nice, (10,))
+        self._best = [
+            self._pool.submit(best_epoch, space, params, folder / f"{number}")
+            for number, params in enumerate(self._params)
+        ]
+
+    def __enter__(self) -> Unbroken:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def assert_equals(self, trials: list[FrozenTrial]) -> None:
+        """All of them ran to their end, and to these very figures."""
+        assert [trial.params for trial in trials] == self._params
+        for trial, found in zip(trials, self._best, strict=True):
+            best = found.result()
+            assert trial.state == TrialState.COMPLETE
+            assert trial.value == best["val_top1"]
+            assert trial.user_attrs["best_val_loss"] == best["val_loss"]
+            assert sorted(trial.intermediate_values) == list(range(1, self._num_epochs + 1))
