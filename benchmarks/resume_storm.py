@@ -31,6 +31,7 @@ from slrtune.sweep.folder import PLAN_FILE
 from slrtune.sweep.study import read_study
 from tests.cli_process import SlrtuneProcess
 from tests.ray_cluster import RayCluster
+from tests.sweep.unbroken import told
 
 _SPACE = {
     "experiment": "experiment.yaml",
@@ -64,11 +65,6 @@ def write_files(root: Path, num_epochs: int) -> None:
 def trials_of(folder: Path) -> list[FrozenTrial]:
     """All trials of a sweep, without the journal's private state."""
     return read_study(folder).get_trials()
-
-
-def told(trial: FrozenTrial) -> tuple[Any, ...]:
-    """What must not depend on whether the sweep was disturbed."""
-    return trial.number, trial.state, trial.params, trial.intermediate_values, trial.value
 
 
 def run(

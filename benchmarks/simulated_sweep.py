@@ -100,7 +100,7 @@ def simulate(
         sweep.compute_s += start_s
         stand_in = SimpleNamespace(trial_id=trial_id, config={"number": len(sweep.trials)})
         launched[trial_id] = (stand_in, trial)
-        scheduler.on_trial_add(None, launched[trial_id][0])
+        scheduler.on_trial_add(None, stand_in)
         fits = trial.truth.memory_gib <= GPU_GIB
         first_s = trial.truth.epoch_s if fits else 0.0
         heapq.heappush(queue, (now_s + start_s + first_s, next(order), trial_id, 1 if fits else 0))

@@ -43,9 +43,10 @@ def own_mounts() -> Iterator[None]:
 @contextmanager
 def full_memory(pid: int) -> Iterator[None]:
     """A process of `own_mounts` reads that next to nothing of the memory is free."""
-    names = [line.partition(":")[0] for line in _MEMINFO.read_text().splitlines()]
-    total = _MEMINFO.read_text().splitlines()[0]
-    lines = [total if name == "MemTotal" else f"{name}: 64 kB" for name in names]
+    lines = [
+        line if line.startswith("MemTotal:") else f"{line.partition(':')[0]}: 64 kB"
+        for line in _MEMINFO.read_text().splitlines()
+    ]
     there = ["nsenter", "--target", f"{pid}", "--mount"]
     with tempfile.NamedTemporaryFile("w") as full:
         full.write("\n".join([*lines, ""]))

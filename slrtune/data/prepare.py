@@ -27,7 +27,7 @@ from slrtune.data.pack.parameters import PackParameters
 from slrtune.data.pack.reader import Pack, PackFacts, damage_at_a_glance, read_records
 from slrtune.data.pack.source import check_pack, pack_command, plan_pack
 from slrtune.data.prepared import PreparedData
-from slrtune.data.rendered import RENDERED, Progress, rendered_folder, source_root
+from slrtune.data.rendered import RENDERED, Progress, cache_dir, rendered_folder, source_root
 from slrtune.data.splits import Needs, assign_splits, require_clips, require_split
 from slrtune.data.workers import available_cpus
 
@@ -62,7 +62,7 @@ def prepare_data(
     """
     num_workers = num_workers or available_cpus()
     on_progress = on_progress or (lambda what, done, total: None)
-    with disk_errors_explained(_cache_dir(config)):
+    with disk_errors_explained(cache_dir(config)):
         if config.pack is None:
             pack, root = _automatic_pack(config, on_progress, num_workers)
         else:
@@ -90,7 +90,7 @@ def pack_data(
         UserError: as `prepare_data`.
     """
     folder = Folder(out)
-    with disk_errors_explained(_cache_dir(config)):
+    with disk_errors_explained(cache_dir(config)):
         root = source_root(config, on_progress, available_cpus())
         records = index_clips(config, root)
     with disk_errors_explained(folder.local or Path(out), "--out"):
@@ -108,7 +108,7 @@ def _automatic_pack(
     root = source_root(config, on_progress, num_workers)
     records = index_clips(config, root)
     plan = plan_pack(root, records, PackParameters.of(config))
-    folder = _cache_dir(config) / f"clips-{plan.key}"
+    folder = cache_dir(config) / f"clips-{plan.key}"
     _hold(folder)
     pack = Pack.find(folder)
     if pack is None:
@@ -128,7 +128,7 @@ def _named_pack(config: DataConfig, address: str, on_progress: Progress) -> tupl
     """The pack that the user names, if it is what the configuration asks for."""
     folder = Folder(address)
     report = partial(on_progress, "fetching the pack")
-    local = folder.local or fetch_pack(folder, _cache_dir(config), report)
+    local = folder.local or fetch_pack(folder, cache_dir(config), report)
     pack = None if local is None else Pack.find(local)
     if pack is None:
         raise UserError(
@@ -210,10 +210,6 @@ def _locked(folder: Folder) -> Iterator[None]:
     folder.local.mkdir(parents=True, exist_ok=True)
     with locked(folder.local / ".lock"):
         yield
-
-
-def _cache_dir(config: DataConfig) -> Path:
-    return config.cache_dir.expanduser()
 
 
 @contextmanager

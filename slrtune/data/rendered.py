@@ -67,7 +67,9 @@ def _synth_settings(config: DataConfig) -> SynthSettings | SentenceSettings:
 def rendered_folder(config: DataConfig) -> Path:
     """Where the videos of an embedded data set are, or will be."""
     text = repr((RENDERER_VERSION, _synth_settings(config)))
-    return (
-        config.cache_dir.expanduser()
-        / f"{RENDERED}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    )
+    return cache_dir(config) / f"{RENDERED}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def cache_dir(config: DataConfig) -> Path:
+    """Where rendered videos and packs are kept."""
+    return config.cache_dir.expanduser()

@@ -22,6 +22,7 @@ from slrtune.data.feature_cache import (
 )
 from slrtune.data.prepare import disk_errors_explained
 from slrtune.data.prepared import PreparedData
+from slrtune.data.rendered import cache_dir
 from slrtune.data.workers import process_context
 from slrtune.models.registry import FrameFeatureModel, VideoModel
 from slrtune.training.normalization import frame_layout, normalize_frames
@@ -78,8 +79,8 @@ def cached_features(
         pairs = ((clip_id, encoder.features(frames)) for clip_id, frames in clips)
         write_features(path, probe.dtype, probe.shape[1], pairs)
 
-    store = FeatureStore(data.cache_dir.expanduser() / "features", data.cache_size_gib)
-    with disk_errors_explained(data.cache_dir.expanduser()):
+    store = FeatureStore(cache_dir(data) / "features", data.cache_size_gib)
+    with disk_errors_explained(cache_dir(data)):
         return store.open(key, num_bytes, build)
 
 
